@@ -1,4 +1,4 @@
-//! One try to run a job: how it ended, and the record kept of it.
+//! One try to run a job: its outcome, and the stored record.
 
 use std::fmt;
 
@@ -12,14 +12,14 @@ use crate::time::Timestamp;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Exit {
-    /// It ended with this code.
+    /// The process ended with this code.
     Code(i32),
-    /// This signal ended it.
+    /// This signal ended the process.
     Signal(i32),
 }
 
 impl Exit {
-    /// As a shell gives it: the code, or 128 and the signal's number.
+    /// The code a shell would report: the exit code, or 128 plus the signal number.
     #[must_use]
     pub fn shell_code(self) -> i32 {
         match self {
@@ -46,7 +46,7 @@ pub enum AttemptStatus {
     Dispatched,
     /// The worker reported its start.
     Running,
-    /// Ended as it should.
+    /// Ended without an error.
     Succeeded,
     /// Ended with an error.
     Failed,
@@ -56,14 +56,14 @@ pub enum AttemptStatus {
     Cancelled,
     /// Stopped by an orderly shutdown of its worker.
     Interrupted,
-    /// Its worker or server died under it.
+    /// Its worker or server was lost while it ran.
     Lost,
-    /// Never started: the worker could not take it, or had no slot for it soon enough.
+    /// Never started: the worker cannot run it, or had no free slot for it in time.
     Refused,
 }
 
 impl AttemptStatus {
-    /// The name as JSON has it.
+    /// The name in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -91,7 +91,7 @@ impl fmt::Display for AttemptStatus {
 pub struct Attempt {
     /// The job.
     pub job: JobId,
-    /// From 1.
+    /// Number of the attempt, from 1.
     pub number: u32,
     /// The execution.
     pub execution: ExecutionId,
@@ -99,7 +99,7 @@ pub struct Attempt {
     pub worker: Incarnation,
     /// The worker's name.
     pub worker_name: Name,
-    /// Of the leader that gave it out.
+    /// Epoch of the leader that dispatched it; 0 where that is not known.
     #[serde(default)]
     pub epoch: u64,
     /// How far it is, or how it ended.
@@ -112,27 +112,27 @@ pub struct Attempt {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
-    /// Why it failed, in one text; absent where nothing did.
+    /// Why it failed; absent where nothing failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// How its process ended, where it was one.
+    /// How its process ended; absent for an attempt without a process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
-    /// Bytes of its output that its log does not have: over the quota of an attempt
-    /// (16 MiB from its start and 256 KiB from its end), or while nobody took them.
+    /// Bytes of its output that are not in its log: beyond the quota of an attempt (16 MiB from its start
+    /// and 256 KiB from its end), or dropped while no coordinator accepted them.
     #[serde(default)]
     pub dropped_bytes: u64,
 }
 
-/// What ended under an attempt that is lost.
+/// What was lost together with an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LostWith {
-    /// Its worker alone: the leader lived on, and saw its lease end.
+    /// Its worker alone: the leader was running and saw the worker's lease expire.
     Worker,
     /// Its whole server; or its worker, while no node led.
     Server,
-    /// Nothing: a person fenced the worker.
+    /// Nothing: an operator fenced the worker.
     Fence,
 }
 
@@ -140,7 +140,7 @@ pub enum LostWith {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutcomeKind {
-    /// Ended as it should.
+    /// Ended without an error.
     Succeeded {
         /// What the handler returned, any JSON.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -150,7 +150,7 @@ pub enum OutcomeKind {
     Failed {
         /// `false`: another try is useless.
         retryable: bool,
-        /// The wait the handler asked for instead of the policy's, milliseconds.
+        /// The wait that the handler asks for instead of the policy's, in milliseconds.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after_ms: Option<u64>,
     },
@@ -158,19 +158,19 @@ pub enum OutcomeKind {
     TimedOut,
     /// Stopped by a cancel.
     Cancelled,
-    /// Stopped by an orderly shutdown of its worker; costs no retry.
+    /// Stopped by an orderly shutdown of its worker; uses no retry.
     Interrupted,
-    /// Never started: the worker cannot run it; costs no retry.
+    /// Never started: the worker cannot run it; uses no retry.
     Refused,
-    /// Never started: it was prefetched, and no slot became free for it soon. It keeps its place in
-    /// the order of dispatch, and this costs it nothing.
+    /// Never started: it was prefetched, and no slot became free in time. It keeps its place in the order
+    /// of dispatch and uses no retry.
     HandedBack,
-    /// Its worker is gone.
+    /// Its worker or server was lost, or fenced.
     Lost {
-        /// What died.
+        /// What was lost.
         with: LostWith,
     },
-    /// Put off by the handler itself: due again after the wait, milliseconds; costs no retry.
+    /// Postponed by its own handler; uses no retry.
     Snoozed {
         /// Milliseconds until it is due again.
         for_ms: u64,
@@ -193,7 +193,7 @@ impl OutcomeKind {
     }
 }
 
-/// The end of one attempt, as its worker (or whoever gave the worker up) tells it.
+/// The end of one attempt, as its worker reports it; for a lost worker, as the leader records it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Outcome {
     /// The job.
@@ -207,10 +207,10 @@ pub struct Outcome {
     pub started_at: Option<Timestamp>,
     /// When it ended, by the worker's clock as its server reads it.
     pub ended_at: Timestamp,
-    /// Why it failed, in one text; absent where nothing did.
+    /// Why it failed; absent where nothing failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// How its process ended, where it was one.
+    /// How its process ended; absent for an attempt without a process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
 }

@@ -1,4 +1,4 @@
-//! Waits between tries of what failed. Reads no clock and does not sleep.
+//! Waits between repeated tries. Reads no clock and does not sleep.
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
-//! What a node tells of each change of a job, worker, queue, schedule or node: small, and never with
-//! args, results or output. Events say what happened; what is true stands in the store.
+//! Events: a node's reports about each change of a job, worker, queue, schedule or node. They are small
+//! and contain no args, results or output. An event states what happened; the store holds the truth.
 //!
-//! The format is versioned by what carries it: an envelope between nodes, an answer of the API. An
-//! event of a later version is kept as it came. A later version goes on reporting each change of a
-//! status as [`KnownEvent::JobMoved`], so that who waits for a job needs to know no other event.
+//! The envelope or API response that contains events versions their format. A reader passes on an event
+//! of a later version unchanged. Every version reports each change of a status as
+//! [`KnownEvent::JobMoved`], so that a client that waits for a job needs no other event.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,7 +20,7 @@ use crate::time::Timestamp;
 /// One change, and when it happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// By the clock of the node that made the change; 0 where that was not reported.
+    /// Time by the clock of the node that made the change; 0 where that was not reported.
     pub at: Timestamp,
     /// What happened.
     pub what: EventBody,
@@ -42,20 +42,20 @@ impl Event {
         }
     }
 
-    /// The job that it is about.
+    /// The job that the event is about.
     #[must_use]
     pub fn job(&self) -> Option<&JobRef> {
         self.known()?.job()
     }
 }
 
-/// An event that this version knows, or one that it keeps as it came: `{"job_moved": {…}}`.
+/// An event of a known type, or an unchanged one of a later version: `{"job_moved": {…}}`.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum EventBody {
-    /// Of this version.
+    /// An event of this version.
     Known(KnownEvent),
-    /// Of a later version, as it came.
+    /// An event of a later version, unchanged.
     Unknown(Json),
 }
 
@@ -81,11 +81,11 @@ impl PartialEq for EventBody {
 
 impl Eq for EventBody {}
 
-/// What can happen.
+/// The events of this version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KnownEvent {
-    /// A job that was not there before.
+    /// A new job.
     JobAccepted {
         /// The new job.
         job: JobRef,
@@ -97,36 +97,36 @@ pub enum KnownEvent {
     JobMoved {
         /// The job.
         job: JobRef,
-        /// `None` where whoever reports it did not see it.
+        /// The status before; `None` where the reporter did not see it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<JobStatus>,
         /// Its status from now on.
         to: JobStatus,
-        /// The attempt that is live, or was the last: 0 before the first, `None` if not reported.
+        /// Number of the live or latest attempt: 0 before the first, `None` if not reported.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         attempt: Option<u32>,
     },
-    /// A person wants it cancelled; the end of its attempt decides.
+    /// A cancel was requested for a live job; the end of its attempt decides.
     JobCancelling {
         /// The job.
         job: JobRef,
     },
-    /// Its worker reported progress: read the job.
+    /// The worker of a job reported progress, which is in the job.
     JobProgressed {
         /// The job.
         job: JobRef,
     },
-    /// Its log has grown: read the log.
+    /// The log of a job has grown.
     JobLogGrew {
         /// The job.
         job: JobRef,
     },
-    /// Its status, its log or anything else of it, and the reporter does not know what.
+    /// A job changed in its status, its log or another way that the reporter does not know.
     JobChanged {
         /// The job.
         job: JobRef,
     },
-    /// `from` is `None` for a worker that registered, `to` for one that is gone.
+    /// A worker changed its state; `from` is `None` when it registered, `to` when it is gone.
     WorkerMoved {
         /// The worker.
         worker: WorkerRef,
@@ -137,16 +137,16 @@ pub enum KnownEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<WorkerState>,
     },
-    /// Its lease ended without a word of it.
+    /// The lease of a worker expired.
     WorkerLost {
         /// The worker.
         worker: WorkerRef,
     },
-    /// What a person wants of it from now on; `None` is what it does by itself.
+    /// An operator's directive to a worker changed; `None`: withdrawn.
     WorkerOrdered {
         /// The worker.
         worker: WorkerRef,
-        /// The order that stands from now on.
+        /// The directive in force from now on.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         order: Option<WorkerDirective>,
     },
@@ -154,14 +154,14 @@ pub enum KnownEvent {
     QueueChanged {
         /// The queue.
         queue: Name,
-        /// What was done to it.
+        /// The change.
         change: QueueEvent,
     },
     /// A schedule was changed, or fired.
     ScheduleChanged {
         /// The schedule's id.
         schedule: Name,
-        /// What was done to it, or what it did.
+        /// The change, or what the schedule did.
         change: ScheduleEvent,
     },
     /// A node joined, left, or leads.
@@ -171,13 +171,13 @@ pub enum KnownEvent {
         /// The name.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<Name>,
-        /// What it did.
+        /// What the node did.
         change: NodeEvent,
     },
 }
 
 impl KnownEvent {
-    /// What it is about.
+    /// The topic of the event.
     #[must_use]
     pub fn kind(&self) -> EventKind {
         match self {
@@ -196,7 +196,7 @@ impl KnownEvent {
         }
     }
 
-    /// The job that it is about, where it is one.
+    /// The job that the event is about, if any.
     #[must_use]
     pub fn job(&self) -> Option<&JobRef> {
         match self {
@@ -215,7 +215,7 @@ impl KnownEvent {
         }
     }
 
-    /// The queue that it is about, or whose job it is about, where that was reported.
+    /// The queue that the event or its job belongs to, where that was reported.
     #[must_use]
     pub fn queue(&self) -> Option<&Name> {
         match self {
@@ -225,7 +225,7 @@ impl KnownEvent {
     }
 }
 
-/// A job, with as much of what it is as its reporter has at hand.
+/// A job, with the details that the reporter knows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobRef {
     /// Its id.
@@ -251,7 +251,7 @@ impl From<&Job> for JobRef {
     }
 }
 
-/// A worker, as far as the reporter knows it.
+/// A worker, with the details that the reporter knows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerRef {
     /// The incarnation: a new one with every start.
@@ -261,37 +261,37 @@ pub struct WorkerRef {
     pub name: Option<Name>,
 }
 
-/// What was done to a queue.
+/// A change of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum QueueEvent {
-    /// Nothing of it starts.
+    /// Paused: none of its jobs start.
     Paused,
-    /// Its jobs start again.
+    /// Resumed: its jobs start again.
     Resumed,
-    /// Its limits.
+    /// Its limits changed.
     Limited,
 }
 
-/// What was done to a schedule, or what it did.
+/// A change of a schedule, or an action of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ScheduleEvent {
-    /// It was made.
+    /// It was created.
     Added,
     /// It was changed.
     Changed,
     /// It was removed.
     Removed,
-    /// It does not fire until it is resumed.
+    /// It was paused, and does not fire until it is resumed.
     Paused,
-    /// It fires again.
+    /// It was resumed, and fires again.
     Resumed,
-    /// It made jobs, or recorded that a due time made none.
+    /// It created jobs, or recorded a due time without a job.
     Fired,
 }
 
-/// What a node did.
+/// An action of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeEvent {
@@ -301,19 +301,19 @@ pub enum NodeEvent {
     Left,
     /// Its heartbeat stopped.
     Lost,
-    /// From this epoch on.
+    /// It leads, from this epoch on.
     Leads {
         /// Its epoch, which grows with each new leader.
         epoch: u64,
     },
-    /// It led, and does no longer.
+    /// It no longer leads.
     Follows,
 }
 
-/// What an event is about.
+/// The topic of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EventKind {
-    /// Jobs, but for their logs.
+    /// Jobs, without their logs.
     Job,
     /// Logs of jobs.
     Log,
@@ -328,11 +328,11 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    /// Every one, in order.
+    /// Every topic, in order.
     pub const ALL: [Self; 6] =
         [Self::Job, Self::Log, Self::Worker, Self::Queue, Self::Schedule, Self::Node];
 
-    /// The name as JSON has it.
+    /// The name in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -363,13 +363,13 @@ impl FromStr for EventKind {
     }
 }
 
-/// A place in the events of one node: after the event with this number. Printed and read as
-/// `node-incarnation:seq`. At any other node, and after a restart, it is unknown.
+/// A position in the events of one node: after the event with this number. Printed and parsed as
+/// `node-incarnation:seq`. Unknown at any other node, and after a restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EventCursor {
-    /// The node whose feed it is of.
+    /// The node whose feed it belongs to.
     pub node: Incarnation,
-    /// 0 is before the first.
+    /// Number of the event; 0 is before the first.
     pub seq: u64,
 }
 
@@ -408,27 +408,27 @@ impl<'de> Deserialize<'de> for EventCursor {
     }
 }
 
-/// What one node passes on to others of its own events, in order.
+/// Events that one node sends to the others, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeEvents {
-    /// Whose events they are. A node passes on its own alone, so that none goes round.
+    /// The node whose events they are. A node sends only its own, so that none circulate.
     pub node: Incarnation,
-    /// Up to here they were passed on before: a reader that has not had those has missed some.
+    /// Number of the last event sent before. A reader without it has missed some.
     pub after: u64,
-    /// Up to here they are passed on with these.
+    /// Number of the last event sent with these.
     pub upto: u64,
     /// The events, oldest first.
     #[serde(default)]
     pub events: Vec<Event>,
-    /// There were more than are passed on: what they were about is to be read anew.
+    /// There were more events than are sent: readers must read their subjects anew.
     #[serde(default)]
     pub gap: bool,
 }
 
 impl NodeEvents {
-    /// Events passed on at once.
+    /// The most events sent at once.
     pub const MOST: usize = 500;
-    /// An event of a later version that is larger, as JSON, is taken as a gap.
+    /// An event of a later version that is larger than this, as JSON, in bytes, counts as a gap.
     pub const UNKNOWN_BYTES: usize = 1_024;
 }
 
@@ -459,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_of_a_later_version_is_kept_as_it_came() {
+    fn an_event_of_a_later_version_is_passed_on_unchanged() {
         for what in [r#"{"job_teleported":{"to":"mars"}}"#, r#"{"node_changed":{"node":7}}"#] {
             let text = format!(r#"{{"at":"2026-01-01T00:00:00.000Z","what":{what},"hue":3}}"#);
             let event: Event = serde_json::from_str(&text).expect("an event");

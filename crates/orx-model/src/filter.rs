@@ -1,8 +1,8 @@
 //! The filter language: one grammar for `--filter` and the API.
 //!
 //! `status:failed,timedout queue:media name:video.* age>10m attempts>=2 tag.tenant:acme -worker:w3
-//! since:2h text`: a space is AND, a comma OR, `-` in front negates, quotes keep spaces, `*` is the
-//! only wildcard. A bare word looks in id, name, key, tag values and error.
+//! since:2h text`: a space is AND, a comma OR, `-` in front negates, quotes include spaces, `*` is the
+//! only wildcard. A bare word searches id, name, key, tag values and error.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,20 +17,20 @@ use crate::time::{Timestamp, Toward, WallClock, format_exact, parse_duration, pa
 
 const TERMS: usize = 64;
 
-/// Where in the input it went wrong, and what would be right.
+/// A filter that cannot be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct FilterError {
     /// What is wrong.
     pub message: String,
-    /// Bytes of the input.
+    /// The bytes of the input that are wrong.
     pub at: Range<usize>,
-    /// What was probably meant.
+    /// A suggestion.
     pub hint: Option<String>,
 }
 
 impl FilterError {
-    /// The input with a caret under the place.
+    /// The input with carets under the wrong bytes.
     #[must_use]
     pub fn caret(&self, input: &str) -> String {
         let before = input.get(..self.at.start).map_or(0, crate::text::cells);
@@ -39,40 +39,40 @@ impl FilterError {
     }
 }
 
-/// Which jobs are wanted: every term holds for them.
+/// Selects the jobs for which every term holds.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Filter {
-    /// All must hold.
+    /// The terms; all must hold.
     pub terms: Vec<Term>,
 }
 
 /// One condition of a filter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Term {
-    /// It must not hold.
+    /// The condition must not hold.
     pub negated: bool,
     /// The condition.
     pub test: Test,
 }
 
-/// What is asked of a job.
+/// A condition on a job.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Test {
     /// In one of these statuses.
     Status(BTreeSet<JobStatus>),
     /// Of one of these priorities.
     Priority(BTreeSet<Priority>),
-    /// A text that one of the patterns fits.
+    /// One of the patterns matches this text.
     Text(Field, Vec<Pattern>),
-    /// A number that compares so.
+    /// This number compares so.
     Number(Count, Op, f64),
-    /// A span of time that compares so.
+    /// This span of time compares so.
     Span(Age, Op, Duration),
-    /// Created at or after.
+    /// Created at or after this time.
     Since(Timestamp),
-    /// Created before.
+    /// Created before this time.
     Until(Timestamp),
-    /// Anywhere a person would look.
+    /// The word is in the id, name, key, a tag value or the error.
     Word(String),
 }
 
@@ -89,7 +89,7 @@ pub enum Field {
     Key,
     /// Its correlation id.
     CorrelationId,
-    /// Of the schedule that made it.
+    /// The id of the schedule that created it.
     Schedule,
     /// The error of its last attempt.
     Error,
@@ -106,7 +106,7 @@ pub enum Field {
 pub enum Count {
     /// Its id.
     Id,
-    /// How many attempts it had.
+    /// The number of its attempts.
     Attempts,
 }
 
@@ -121,7 +121,7 @@ pub enum Age {
     Took,
 }
 
-/// How a value compares.
+/// A comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Op {
     /// `=`
@@ -162,18 +162,18 @@ impl Op {
     }
 }
 
-/// Text in which `*` stands for any text, also none.
+/// Text in which `*` matches any text, also the empty one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern(pub String);
 
 impl Pattern {
-    /// It fits one text alone: it has no `*`.
+    /// Whether it contains no `*`, and so matches one text only.
     #[must_use]
     pub fn is_exact(&self) -> bool {
         !self.0.contains('*')
     }
 
-    /// Case matters not. Linear in the text for each `*`.
+    /// Whether the text matches, ignoring case. Linear in the text for each `*`.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         let (pattern, text) = (self.0.to_lowercase(), text.to_lowercase());
@@ -204,11 +204,11 @@ impl Filter {
     /// Longest text of a filter, in bytes.
     pub const MAX_BYTES: usize = 4 * 1024;
 
-    /// Relative times in `since` and `until` become fixed here.
+    /// Parses a filter. Relative times in `since` and `until` become absolute here.
     ///
     /// # Errors
     ///
-    /// The first word that cannot be understood, and where it stands.
+    /// The first word that cannot be parsed, and its position.
     pub fn parse(input: &str, now: Timestamp, clock: &dyn WallClock) -> Result<Self, FilterError> {
         if input.len() > Self::MAX_BYTES {
             let message = format!("a filter is at most {} bytes", Self::MAX_BYTES);
@@ -223,26 +223,27 @@ impl Filter {
         Ok(Self { terms })
     }
 
-    /// It fits every job.
+    /// Whether it matches every job.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.terms.is_empty()
     }
 
-    /// `age` and its like are measured against `now`. Without `args` no term on them holds.
+    /// Whether a job matches. Spans such as `age` are measured at `now`. Without `args`, no term on an
+    /// argument holds.
     #[must_use]
     pub fn matches(&self, job: &JobSummary, args: Option<&Json>, now: Timestamp) -> bool {
         self.terms.iter().all(|term| term.test.holds(job, args, now) != term.negated)
     }
 
-    /// It can be told only of a job whose args are known.
+    /// Whether a term depends on the args of a job.
     #[must_use]
     pub fn needs_args(&self) -> bool {
         let on_args = |term: &Term| matches!(term.test, Test::Text(Field::Arg(_), _));
         self.terms.iter().any(on_args)
     }
 
-    /// The only statuses that can match, if the filter says.
+    /// The only statuses that can match; `None` where the filter does not limit them.
     #[must_use]
     pub fn statuses(&self) -> Option<BTreeSet<JobStatus>> {
         let mut found: Option<BTreeSet<JobStatus>> = None;
@@ -306,7 +307,7 @@ impl Field {
             Self::Tag(name) if crate::mask::is_secret_key(name) => None,
             Self::Tag(name) => job.spec.tags.get(name).cloned(),
             Self::Arg(path) => {
-                // What no view shows cannot be found out by asking whether it matches.
+                // A filter must not reveal values that views mask.
                 let shown = crate::mask::mask_json(args?);
                 let args: serde_json::Value = serde_json::from_str(shown.get()).ok()?;
                 let found = path.split('.').try_fold(&args, |at, step| at.get(step))?;
@@ -337,14 +338,14 @@ impl Age {
     }
 }
 
-/// A word of the input, split where an operator stands.
+/// A word of the input, split at its operator.
 struct Word {
     negated: bool,
     /// Empty for a bare word.
     key: String,
     op: String,
     value: String,
-    /// Commas inside quotes do not part values.
+    /// Commas inside quotes do not separate values.
     values: Vec<String>,
     key_at: Range<usize>,
     value_at: Range<usize>,
@@ -497,7 +498,7 @@ impl Word {
             return Err(self.wrong_value("a value", None));
         }
         let patterns = self.values.iter().map(|value| {
-            // A message is found by a part of it.
+            // An error matches by any part of it.
             let whole = field != Field::Error || value.contains('*');
             Pattern(if whole { value.clone() } else { format!("*{value}*") })
         });
@@ -583,7 +584,7 @@ impl Word {
     }
 }
 
-/// The filter as text that reads back as the same filter.
+/// The filter as text that parses to the same filter.
 impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, term) in self.terms.iter().enumerate() {

@@ -1,7 +1,7 @@
-//! The gate for what workers tell: what passes it can be kept, read and shown by everybody.
+//! Validation of what workers report: accepted reports can be stored, read and shown safely.
 //!
-//! What is wrong with the end of an attempt never leaves its job without an end: such an outcome
-//! becomes a failure that is not tried again, and says why.
+//! An invalid outcome never leaves its attempt without an end: it becomes a failure without a retry, and
+//! its error contains the reason.
 
 use serde_json::value::RawValue;
 
@@ -12,18 +12,18 @@ use crate::message::{Body, Envelope, Message, VERSION, WorkerRegistration};
 use crate::time::{Timestamp, format_duration};
 use crate::{json, limits};
 
-/// What becomes of an envelope of a worker.
+/// The result of checking a worker's envelope.
 #[derive(Debug)]
 pub enum Admitted {
-    /// With what of it had to be made fit.
+    /// Accepted, with values brought within their limits.
     Taken(Envelope),
-    /// Of a type, or a version, that is not known here: set aside.
+    /// Set aside: of an unknown type or version.
     Unknown,
-    /// Of a known type, but not as that type is, or not a worker's to tell: says why.
+    /// Rejected with this reason: an invalid payload, or a message that a worker may not send.
     Refused(String),
 }
 
-/// Looks at what came from a worker in another process.
+/// Checks an envelope from a worker in another process.
 #[must_use]
 pub fn admit(mut envelope: Envelope, now: Timestamp) -> Admitted {
     envelope.body = match envelope.body {
@@ -44,13 +44,13 @@ pub fn admit(mut envelope: Envelope, now: Timestamp) -> Admitted {
     Admitted::Taken(envelope)
 }
 
-/// What is no worker's to tell.
+/// Why a worker may not send this message; `None` where it may.
 fn not_a_workers(message: &Message) -> Option<String> {
     match message {
         Message::JobResult { outcomes } => outcomes
             .iter()
             .find(|outcome| matches!(outcome.kind, OutcomeKind::Lost { .. }))
-            .map(|outcome| format!("`lost` of job `{}` is a coordinator's to tell", outcome.job)),
+            .map(|outcome| format!("only a coordinator reports `lost`, found for job `{}`", outcome.job)),
         Message::JobLog { chunks } => {
             let most = limits::LOG_CHUNK_BYTES;
             let large = chunks.iter().find(|chunk| chunk.bytes.len() > most)?;
@@ -67,13 +67,13 @@ fn not_a_workers(message: &Message) -> Option<String> {
 }
 
 enum Unread {
-    /// Outcomes of which some are known by their job and execution alone.
+    /// Outcomes, some of them reduced to their job and execution.
     Salvaged(Message),
     Unknown,
     Wrong(String),
 }
 
-/// What a body is that does not read as a message.
+/// Classifies a body that does not parse as a message.
 fn unread(text: &str, now: Timestamp) -> Unread {
     #[derive(serde::Deserialize)]
     struct Outcomes<'t> {
@@ -105,7 +105,7 @@ fn unread(text: &str, now: Timestamp) -> Unread {
         .map_or_else(|| wrong(error), |outcomes| Unread::Salvaged(Message::JobResult { outcomes }))
 }
 
-/// Of an outcome that cannot be read, its end.
+/// An outcome; where it does not parse, a failure of the same execution.
 fn salvaged(text: &str, now: Timestamp) -> Option<Outcome> {
     #[derive(serde::Deserialize)]
     struct Known {
@@ -117,18 +117,18 @@ fn salvaged(text: &str, now: Timestamp) -> Option<Outcome> {
         Err(error) => error,
     };
     let Known { job, execution } = serde_json::from_str(text).ok()?;
-    let why = format!("its worker told an outcome that cannot be read: {error}");
+    let why = format!("its worker reported an invalid outcome: {error}");
     let kind = OutcomeKind::Failed { retryable: false, retry_after_ms: None };
     let error = Some(why);
     Some(Outcome { job, execution, kind, started_at: None, ended_at: now, error, exit: None })
 }
 
-/// Makes what a worker tells fit to be kept. A second time it changes nothing.
+/// Brings the values of a worker's message within their limits. A second call changes nothing.
 pub fn make_fit(message: &mut Message) {
     match message {
         Message::JobResult { outcomes } => outcomes.iter_mut().for_each(fit_outcome),
         Message::JobProgress { progress } => {
-            progress.iter_mut().for_each(|told| fit_progress(&mut told.progress));
+            progress.iter_mut().for_each(|each| fit_progress(&mut each.progress));
         }
         Message::JobLog { chunks } => {
             chunks.retain(|chunk| chunk.bytes.len() <= limits::LOG_CHUNK_BYTES);
@@ -152,7 +152,7 @@ fn fit_outcome(outcome: &mut Outcome) {
         OutcomeKind::Snoozed { for_ms } if *for_ms > longest => {
             let most = format_duration(limits::DELAY_MAX);
             (
-                Some(format!("it asked to be put off for {for_ms} ms, at most {most} is taken")),
+                Some(format!("it asked for a delay of {for_ms} ms; the longest is {most}")),
                 false,
             )
         }
@@ -161,7 +161,7 @@ fn fit_outcome(outcome: &mut Outcome) {
             (None, false)
         }
         OutcomeKind::Lost { .. } => {
-            (Some("its worker said `lost`, which is a coordinator's to tell".to_owned()), true)
+            (Some("its worker reported `lost`, which only a coordinator may".to_owned()), true)
         }
         OutcomeKind::Succeeded { result: None }
         | OutcomeKind::Failed { retry_after_ms: None, .. }
@@ -179,7 +179,7 @@ fn fit_outcome(outcome: &mut Outcome) {
     if let Some(error) = &mut outcome.error {
         fit_text(error, limits::ERROR_BYTES);
     }
-    // Of no other signal could a shell say its code.
+    // Other numbers are not signals and have no shell code.
     if matches!(outcome.exit, Some(Exit::Signal(signal)) if !(1..128).contains(&signal)) {
         outcome.exit = None;
     }
@@ -193,7 +193,7 @@ fn fit_progress(progress: &mut Progress) {
     }
 }
 
-/// At most so many bytes, cut at a character, and without NUL, which not every database takes.
+/// Cuts a text to `most` bytes at a character, and replaces NUL, which not every database accepts.
 fn fit_text(text: &mut String, most: usize) {
     text.truncate(floor(text, most));
     if text.contains('\0') {
@@ -210,18 +210,18 @@ fn floor(text: &str, most: usize) -> usize {
     end
 }
 
-/// Makes a registration fit to be kept.
+/// Brings the values of a registration within their limits.
 ///
 /// # Errors
-/// What is out of bounds.
+/// A value out of range that cannot be cut.
 pub fn fit_registration(registration: &mut WorkerRegistration) -> Result<(), String> {
-    /// Queues, or job types, of one worker.
+    /// The most queues or job types of one worker.
     const NAMES: usize = 10_000;
     let slots = registration.slots;
     if !(1..=limits::WORKER_SLOTS).contains(&slots) {
         return Err(format!("`slots` must be 1 to {}, found {slots}", limits::WORKER_SLOTS));
     }
-    // For people: no more of it than they can read.
+    // These are for people to read, and may be cut.
     fit_text(&mut registration.host, limits::TAG_BYTES);
     fit_text(&mut registration.version, limits::TAG_BYTES);
     let offer = &registration.offer;
@@ -233,10 +233,10 @@ pub fn fit_registration(registration: &mut WorkerRegistration) -> Result<(), Str
     check_labels("labels", "a worker", &offer.labels)
 }
 
-/// The gate for tags and labels of `whom`.
+/// Checks tags or labels; `what` and `whom` are for the error text.
 ///
 /// # Errors
-/// What is out of bounds.
+/// The first limit that is exceeded.
 pub fn check_labels(what: &str, whom: &str, labels: &crate::job::Labels) -> Result<(), String> {
     use limits::{TAG_BYTES, TAGS};
     if labels.len() > TAGS {
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outcome_that_cannot_be_kept_ends_its_attempt_all_the_same() {
+    fn an_invalid_outcome_ends_its_attempt_as_a_failure() {
         let large = format!("{{\"succeeded\":{{\"result\":\"{}\"}}}}", "x".repeat(300 * 1024));
         let deep =
             format!("{{\"succeeded\":{{\"result\":{}{}}}}}", "[".repeat(100), "]".repeat(100));
@@ -300,12 +300,12 @@ mod tests {
             &large,
             &deep,
         ] {
-            let told = outcome(kind);
+            let sent = outcome(kind);
             let shown: String = kind.chars().take(60).collect();
-            let failed = matches!(told.kind, OutcomeKind::Failed { retryable: false, .. });
-            assert!(failed, "{shown}: {:?}", told.kind);
-            assert_eq!((told.job, told.execution), (JobId(7), ExecutionId(3)), "{shown}");
-            assert!(told.error.is_some_and(|error| !error.is_empty()), "{shown}");
+            let failed = matches!(sent.kind, OutcomeKind::Failed { retryable: false, .. });
+            assert!(failed, "{shown}: {:?}", sent.kind);
+            assert_eq!((sent.job, sent.execution), (JobId(7), ExecutionId(3)), "{shown}");
+            assert!(sent.error.is_some_and(|error| !error.is_empty()), "{shown}");
         }
         let wait =
             outcome(r#"{"failed":{"retryable":true,"retry_after_ms":18446744073709551615}}"#);
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_refused_and_what_is_newer_is_set_aside() {
+    fn invalid_messages_are_rejected_and_newer_ones_set_aside() {
         let id = format!("{:032x}", 3);
         let lost = format!(
             r#"{{"job_result":{{"outcomes":[{{"job":7,"execution":"{id}","kind":{{"lost":{{"with":"worker"}}}},"ended_at":"2026-01-01T00:00:00Z"}}]}}}}"#
@@ -347,11 +347,11 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_that_is_none_is_not_kept() {
+    fn an_invalid_signal_is_dropped() {
         let exit = Exit::Signal(i32::MAX);
         let kind = OutcomeKind::TimedOut;
         let (job, execution, error) = (JobId(1), ExecutionId(1), Some("a\0b".to_owned()));
-        let mut told = Outcome {
+        let mut sent = Outcome {
             job,
             execution,
             kind,
@@ -360,7 +360,7 @@ mod tests {
             error,
             exit: Some(exit),
         };
-        fit_outcome(&mut told);
-        assert_eq!((told.exit, told.error.as_deref()), (None, Some("a\u{fffd}b")));
+        fit_outcome(&mut sent);
+        assert_eq!((sent.exit, sent.error.as_deref()), (None, Some("a\u{fffd}b")));
     }
 }

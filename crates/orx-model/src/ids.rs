@@ -1,5 +1,5 @@
-//! Ids are types: each says in its type and in its text what it names, so a job where an attempt
-//! belongs is caught by the compiler, or by the parser, which shows what it found.
+//! Each kind of id is a type with its own text form, so the compiler rejects a job id in place of an
+//! attempt id, and the parser reports what it expected and found.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -9,25 +9,25 @@ use std::sync::Arc;
 use rand::Rng;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// What was expected where, and the text found there instead.
+/// The text is not an id of this kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected}, found `{found}`")]
 pub struct ParseIdError {
-    /// What would have been right.
+    /// The expected form.
     pub expected: &'static str,
-    /// What was found.
+    /// The text that was found, cut to a limit.
     pub found: String,
 }
 
 impl ParseIdError {
     pub(crate) fn new(expected: &'static str, found: &str) -> Self {
-        // An id comes from outside: what is shown of a wrong one is bounded.
+        // An id comes from outside, so the length of a wrong one is limited.
         Self { expected, found: found.chars().take(80).collect() }
     }
 }
 
-/// A job, given by the store, never used again. At least 1, below 2^53 so that every JSON reader
-/// keeps it exact.
+/// A job id, which the store assigns and never reuses. At least 1 and below 2^53, so that every JSON reader
+/// reads it exactly.
 #[derive(
     Debug,
     Clone,
@@ -46,7 +46,7 @@ impl ParseIdError {
 pub struct JobId(pub i64);
 
 impl JobId {
-    /// The largest id: every double holds it.
+    /// The largest id; a double represents it exactly.
     pub const MAX: i64 = (1 << 53) - 1;
 }
 
@@ -73,12 +73,12 @@ impl FromStr for JobId {
 pub struct AttemptId {
     /// The job.
     pub job: JobId,
-    /// Which attempt of it, from 1.
+    /// Number of the attempt, from 1.
     pub number: NonZeroU32,
 }
 
 impl AttemptId {
-    /// `None` for number 0: a job that was never claimed has no attempt.
+    /// `None` for number 0: a job that was not yet claimed has no attempt.
     #[must_use]
     pub fn new(job: JobId, number: u32) -> Option<Self> {
         NonZeroU32::new(number).map(|number| Self { job, number })
@@ -128,7 +128,7 @@ macro_rules! random_id {
         pub struct $name(pub u128);
 
         impl $name {
-            /// A new one, drawn from `rng`.
+            /// A new random id.
             pub fn random(rng: &mut (impl Rng + ?Sized)) -> Self {
                 Self((u128::from(rng.next_u64()) << 64) | u128::from(rng.next_u64()))
             }
@@ -139,7 +139,7 @@ macro_rules! random_id {
                 self.0.to_be_bytes()
             }
 
-            /// The one with these bytes.
+            /// The id with these bytes.
             #[must_use]
             pub fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(u128::from_be_bytes(bytes))
@@ -186,22 +186,22 @@ macro_rules! random_id {
 }
 
 random_id!(
-    /// One attempt, to the store and to workers: 128 random bits drawn by whoever claims the job.
+    /// Id of one attempt for the store and workers: 128 random bits, which the claiming leader draws.
     ExecutionId,
     "an execution id of 32 hexadecimal digits"
 );
 random_id!(
-    /// One start of a worker or node. Its name is only for people.
+    /// Id of one start of a worker or node. Its name is for people only.
     Incarnation,
     "an incarnation of 32 hexadecimal digits"
 );
 random_id!(
-    /// One envelope: what makes a doubled message known.
+    /// Id of one envelope, by which readers recognise duplicates.
     MessageId,
     "a message id of 32 hexadecimal digits"
 );
 
-/// A name given by people: of a job type, queue, handler or worker. 1 to 128 of `A-Za-z0-9._:-`,
+/// A name that people choose: of a job type, queue, handler or worker. 1 to 128 of `A-Za-z0-9._:-`,
 /// not starting with `-`: safe in a terminal, a shell, a metric label and a file name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, utoipa::ToSchema)]
 #[schema(value_type = String, pattern = "^[A-Za-z0-9._:][A-Za-z0-9._:-]{0,127}$")]
@@ -217,8 +217,8 @@ impl Name {
         &self.0
     }
 
-    /// The name nearest to any text: what is not allowed becomes `-`. For job types made from the
-    /// path of a command.
+    /// A valid name for any text, with `-` for each character that is not allowed. For job types derived
+    /// from the path of a command.
     #[must_use]
     pub fn from_any(text: &str) -> Self {
         let mut name: String = text

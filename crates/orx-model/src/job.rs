@@ -1,4 +1,4 @@
-//! A job: what was asked for ([`JobSpec`]) and what became of it ([`JobState`]).
+//! A job: the request ([`JobSpec`]) and the state ([`JobState`]).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use crate::time::Timestamp;
 /// Names to values: tags of a job, labels of a worker, labels a job requires.
 pub type Labels = BTreeMap<String, String>;
 
-/// The name that is shown of what cannot be read.
+/// The name that is shown for a stored record that cannot be read.
 pub const UNREADABLE: &str = "cannot-be-read";
 
-/// JSON text kept as it came, shared rather than copied.
+/// Unchanged JSON text, shared rather than copied.
 pub type Json = Arc<RawValue>;
 
 /// The JSON text `null`.
@@ -32,7 +32,7 @@ pub fn json_null() -> Json {
     Arc::from(RawValue::NULL.to_owned())
 }
 
-/// A command given with its job: an argv, never a shell.
+/// A command that is part of a job: an argv, never a shell line.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Command {
@@ -41,32 +41,31 @@ pub struct Command {
     /// Working directory, from `/` on; without one, the worker's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<String>,
-    /// Environment beside the worker's own few variables.
+    /// Environment variables beside the few that the worker passes on.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
-    /// What it reads on standard input, base64; without it, the end of file.
+    /// Standard input, base64; absent for an empty one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<String>,
-    /// Of the few variables that a worker passes on, those of the caller, in place of the worker's:
-    /// `PATH`, `LANG`, `LC_ALL` and `TZ`. Where a command is given, not what it is: the same request
-    /// from another terminal may differ in them.
+    /// The caller's `PATH`, `LANG`, `LC_ALL` and `TZ`, which replace the worker's own. They are not part
+    /// of the command's identity: the same request from another terminal may differ in them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub caller_env: BTreeMap<String, String>,
-    /// The caller's umask in octal, `0022`; the worker's if left out. As `caller_env` no part of
-    /// what the command is.
+    /// The caller's umask in octal, `0022`; the worker's if left out. As `caller_env`,
+    /// not part of the command's identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "0022")]
     pub umask: Option<String>,
 }
 
 impl Command {
-    /// Variables of a caller that a command may be given beside its own.
+    /// The names allowed in `caller_env`.
     pub const CALLER_ENV: [&str; 4] = ["PATH", "LANG", "LC_ALL", "TZ"];
 
     /// The caller's umask as a number.
     ///
     /// # Errors
-    /// It is no umask in octal; what was found.
+    /// The text is not an octal umask; the error is the text.
     pub fn umask(&self) -> Result<Option<u32>, String> {
         let Some(text) = &self.umask else { return Ok(None) };
         let digits = matches!(text.len(), 3 | 4) && text.bytes().all(|b| b.is_ascii_digit());
@@ -105,7 +104,7 @@ macro_rules! spec_and_summary {
 }
 
 spec_and_summary! {
-    /// What was asked for, complete and checked. It never changes. Built by the control panel from
+    /// The request, complete and checked. It never changes. The control panel builds it from
     /// [`crate::wire::EnqueueRequest`] and the defaults in force.
     #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
     pub struct JobSpec;
@@ -117,43 +116,43 @@ spec_and_summary! {
     in_lists {
         /// The job type, `video.process`.
         pub name: Name,
-        /// Where it waits for a worker.
+        /// The queue in which it waits for a worker.
         pub queue: Name,
-        /// Which of the ready jobs start first.
+        /// The priority among ready jobs.
         pub priority: Priority,
-        /// How often it is tried again, and after how long.
+        /// How often and when it is tried again.
         pub retry: RetryPolicy,
-        /// For people and filters.
+        /// Tags: names and values for filters.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         pub tags: Labels,
-        /// Correlation id, passed on to the handler. `corr` in JSON.
+        /// Correlation id, for the handler and for filters. `corr` in JSON.
         #[serde(rename = "corr", default, skip_serializing_if = "Option::is_none")]
         pub correlation_id: Option<String>,
-        /// Idempotency key: the same key gives the same job.
+        /// Idempotency key: the same key returns the same job.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub key: Option<String>,
-        /// Who asked, `user@host` or a token's name; for people only.
+        /// Who sent the request, `user@host` or a token's name; for people to read.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub by: Option<String>,
-        /// The schedule that made it.
+        /// The schedule that created it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub schedule: Option<Origin>,
     }
 
     not_in_lists {
-        /// What the handler gets.
+        /// The arguments for the handler, any JSON.
         #[schema(value_type = Value)]
         pub args: Json,
-        /// With it the job needs no handler but a worker that accepts commands.
+        /// The command to run, on a worker that accepts commands; absent for a job with a handler.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub command: Option<Command>,
         /// Longest time of one attempt, milliseconds from its start; `None` is without limit.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub timeout_ms: Option<u64>,
-        /// No attempt starts, and none goes on, after it.
+        /// No attempt starts or continues after this time.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub deadline: Option<Timestamp>,
-        /// Cancelled if not started before it.
+        /// The job is cancelled if it has not started before this time.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub expires_at: Option<Timestamp>,
         /// Whether a lost attempt is tried again.
@@ -166,7 +165,7 @@ spec_and_summary! {
 }
 
 impl JobSpec {
-    /// One with no args and every setting at its default.
+    /// A spec without args and with every setting at its default.
     #[must_use]
     pub fn new(name: Name, queue: Name) -> Self {
         Self {
@@ -189,50 +188,50 @@ impl JobSpec {
         }
     }
 
-    /// What is shown in place of a stored spec that cannot be read. Nothing of it is tried again.
+    /// The placeholder for a stored spec that cannot be read. It has no retries.
     #[must_use]
     pub fn unreadable() -> Self {
         let name = Name::from_any(UNREADABLE);
         Self { retry: RetryPolicy::none(), on_lost: OnLost::Fail, ..Self::new(name.clone(), name) }
     }
 
-    /// The same without its args and its command, which may be large.
+    /// The spec without its args and command, which may be large.
     #[must_use]
     pub fn without_payload(self) -> Self {
         Self { args: json_null(), command: None, ..self }
     }
 
-    /// What the handler side of [`crate::lane::Lane`] is for this job: its type, or a command.
+    /// The handler of its [`crate::lane::Lane`]: its type, or `None` for a command.
     #[must_use]
     pub fn handler(&self) -> Option<&Name> {
         self.command.is_none().then_some(&self.name)
     }
 }
 
-/// A request to accept a job: what a store is given.
+/// A job for the store to add.
 #[derive(Debug, Clone)]
 pub struct NewJob {
-    /// What the job is, and stays.
+    /// The spec of the job.
     pub spec: JobSpec,
-    /// Not before then; `None` is at once.
+    /// Time before which it does not start; `None`: at once.
     pub run_at: Option<Timestamp>,
-    /// Hash of what the job is, compared when its key comes again.
+    /// Hash of the request, compared when its key is used again.
     pub key_hash: Option<String>,
 }
 
 impl From<JobSpec> for NewJob {
-    /// To run at once.
+    /// A job to run at once, without a key hash.
     fn from(spec: JobSpec) -> Self {
         Self { spec, run_at: None, key_hash: None }
     }
 }
 
-/// The schedule that made a job.
+/// The schedule that created a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Origin {
     /// The schedule's id.
     pub id: Name,
-    /// The due time that it was made for; none where a person triggered it.
+    /// The due time that it was created for; absent for a manual run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot: Option<Timestamp>,
 }
@@ -246,7 +245,7 @@ pub struct LiveAttempt {
     pub worker: Incarnation,
     /// The name of its worker.
     pub worker_name: Name,
-    /// Of the leader that gave it out.
+    /// Epoch of the leader that dispatched it.
     #[serde(default)]
     pub epoch: u64,
     /// When it was claimed for the worker.
@@ -254,41 +253,41 @@ pub struct LiveAttempt {
     /// When it started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
-    /// What the attempt last reported of itself.
+    /// The progress that the attempt reported last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
 }
 
-/// What an attempt reported of how far it is.
+/// Progress of an attempt, as its handler reported it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Progress {
-    /// 0 to 100.
+    /// Percent done, 0 to 100.
     pub percent: f64,
-    /// In words of the handler.
+    /// A text of the handler.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
 }
 
-/// Why nothing more is tried.
+/// Why a job is a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DeadReason {
     /// Every retry was used up.
     Exhausted,
-    /// The handler said that another try is useless.
+    /// The handler reported that another try is useless.
     NotRetryable,
-    /// Its worker died under it too often.
+    /// Its worker or server was lost too often.
     Poison,
-    /// Given back by workers too often.
+    /// Workers interrupted or refused it too often.
     Returned,
-    /// Lost with its worker, or ended by that worker's stop, and it must not run twice.
+    /// Lost with its worker, or interrupted by that worker's stop, and it must not run twice.
     Lost,
     /// Its deadline has passed.
     Deadline,
 }
 
 impl DeadReason {
-    /// The name as JSON has it.
+    /// The name in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -302,17 +301,17 @@ impl DeadReason {
     }
 }
 
-/// Ends of attempts since the job was accepted, or last retried by a person.
+/// How attempts ended since the job was accepted or last retried manually.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize, utoipa::ToSchema,
 )]
 pub struct AttemptCounts {
     /// Failed or timed out: these use up retries.
     pub failed: u32,
-    /// Its worker died while its coordinator lived.
+    /// Its worker was lost while the leader was running.
     pub lost: u32,
-    /// Its whole server died. That says less about the job than `lost`: whatever ran on that server
-    /// was lost with it.
+    /// Its whole server was lost. That is weaker evidence against the job than `lost`: all jobs on that
+    /// server were lost with it.
     #[serde(default)]
     pub server_lost: u32,
     /// Interrupted or refused.
@@ -320,48 +319,48 @@ pub struct AttemptCounts {
 }
 
 impl AttemptCounts {
-    /// Its server, or its worker, died under it so often that it starts only where nothing else runs: if
-    /// that one dies too, it was this job.
+    /// Whether it was lost so often that it starts only on a worker without other jobs: a further loss is
+    /// then due to this job.
     #[must_use]
     pub fn runs_alone(&self) -> bool {
         self.server_lost.max(self.lost) >= ALONE_FROM
     }
 }
 
-/// Who asked to cancel a job that runs, and why.
+/// A cancel request: who sent it, when and why.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct CancelRequest {
-    /// When, by the clock of whoever wrote it.
+    /// When, by the clock of the node that recorded it.
     pub at: Timestamp,
-    /// Why, for people to read.
+    /// The reason, for people to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Who asked, for people to read.
+    /// Who sent the request, for people to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
 }
 
-/// What became of a job. Only the store writes it.
+/// The state of a job. Only the store writes it.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct JobState {
-    /// Changes along [`crate::status::next`] only.
+    /// The status; it changes by [`crate::status::next`] only.
     pub status: JobStatus,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// When it is, or was, due.
     pub run_at: Timestamp,
-    /// Number of the newest attempt; 0 before the first claim.
+    /// Number of the latest attempt; 0 before the first claim.
     pub attempt: u32,
     /// The attempt that a dispatched or running job has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<LiveAttempt>,
-    /// How its attempts ended, counted.
+    /// How often its attempts ended in each way.
     #[serde(default)]
     pub ends: AttemptCounts,
-    /// A cancel that waits for the attempt's end, or brought it about.
+    /// The cancel request, pending or carried out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<CancelRequest>,
-    /// When the final status was reached.
+    /// When it reached its final status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
     /// When the attempt that ended last had started.
@@ -376,21 +375,21 @@ pub struct JobState {
     /// How the process of the attempt that ended last ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
-    /// What the handler returned. No list has it.
+    /// What the handler returned. Lists do not contain it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Value)]
     pub result: Option<Json>,
-    /// Set while a dead letter is kept for it.
+    /// Why it is a dead letter; absent while it is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead: Option<DeadReason>,
-    /// What is kept of it cannot be read, and why: a newer version wrote it, say. Then only its id,
-    /// its status and its times are its own, and no worker gets it.
+    /// Why its stored record cannot be read, for example because a newer version wrote it. Only its id,
+    /// status and times are then valid, and no worker gets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unreadable: Option<String>,
 }
 
 impl JobState {
-    /// Of a job that no worker has had yet.
+    /// The state of a new job.
     #[must_use]
     pub fn new(status: JobStatus, created_at: Timestamp, run_at: Timestamp) -> Self {
         Self {
@@ -413,25 +412,25 @@ impl JobState {
     }
 }
 
-/// A job as the store knows it; also what the API shows of one, all fields beside each other.
+/// A job in the store. The API shows all its fields in one flat object.
 #[derive(Debug, Clone, Serialize)]
 pub struct Job {
-    /// Given by the store, and never used again.
+    /// The id, which the store assigns and never reuses.
     pub id: JobId,
-    /// What was asked for.
+    /// The request.
     #[serde(flatten)]
     pub spec: JobSpec,
-    /// What became of it.
+    /// The state.
     #[serde(flatten)]
     pub state: JobState,
 }
 
 impl Job {
-    /// What is shown of a job that cannot be read.
+    /// The placeholder for a stored job that cannot be read.
     #[must_use]
     pub fn unreadable(id: JobId, status: JobStatus, created_at: Timestamp, why: String) -> Self {
         let state = JobState {
-            error: Some(format!("what is kept of it cannot be read: {why}")),
+            error: Some(format!("the stored job cannot be read: {why}")),
             unreadable: Some(why),
             ..JobState::new(status, created_at, created_at)
         };
@@ -439,16 +438,16 @@ impl Job {
     }
 }
 
-/// A job as lists show it: what [`Job`] has but for its args, command and result, which may be large,
-/// and its settings.
+/// A job as lists show it: a [`Job`] without its args, command and result, which may be large, and without
+/// some settings.
 #[derive(Debug, Clone, Serialize)]
 pub struct JobSummary {
-    /// As in [`Job`].
+    /// The id, as in [`Job`].
     pub id: JobId,
-    /// Part of what was asked for.
+    /// Part of the request.
     #[serde(flatten)]
     pub spec: SpecSummary,
-    /// What became of it, without its result.
+    /// The state, without the result.
     #[serde(flatten)]
     pub state: JobState,
 }
@@ -461,10 +460,10 @@ impl From<Job> for JobSummary {
 }
 
 impl JobSummary {
-    /// About as many as it takes as JSON.
+    /// Its approximate size as JSON, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        /// Names of fields, ids, times and numbers.
+        /// Field names, ids, times and numbers.
         const FIXED: usize = 768;
         let Self { spec, state, .. } = self;
         let len = |text: &Option<String>| text.as_ref().map_or(0, String::len);
@@ -482,8 +481,8 @@ impl JobSummary {
     }
 }
 
-/// Reads the parts of a job from one text, each from all of it: serde reads flattened parts through a
-/// buffer that cannot hold JSON as text, and makes other numbers of large ones.
+/// Reads each part of a job from the whole text: serde reads flattened parts through a buffer that cannot
+/// hold raw JSON text and that changes large numbers.
 fn parts<'de, D, Spec>(deserializer: D) -> Result<(JobId, Spec, JobState), D::Error>
 where
     D: Deserializer<'de>,
@@ -515,7 +514,7 @@ impl<'de> Deserialize<'de> for JobSummary {
     }
 }
 
-/// The schema of an object that has an id and the properties of these two beside each other.
+/// The schema of a flat object with an id and the properties of two schemas.
 fn flat_schema<Spec: PartialSchema>(description: &str) -> Object {
     let mut all = Object::new();
     all.description = Some(description.to_owned());
@@ -532,7 +531,7 @@ fn flat_schema<Spec: PartialSchema>(description: &str) -> Object {
 
 type Schemas = Vec<(String, RefOr<Schema>)>;
 
-/// What the properties of [`flat_schema`] refer to.
+/// The schemas to which the properties of [`flat_schema`] refer.
 fn referred<Spec: ToSchema>(schemas: &mut Schemas) {
     schemas.push((JobId::name().into_owned(), JobId::schema()));
     Spec::schemas(schemas);

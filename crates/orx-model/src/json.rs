@@ -1,9 +1,8 @@
-//! JSON text from outside: the one gate that it passes, and its canonical form.
+//! Validation of JSON text from outside, and its canonical form.
 //!
-//! Text is walked token by token, without a tree and without recursion: nothing that stands in it
-//! can use up a stack, and nothing is copied that need not be. What [`check`] lets through can be
-//! read by every reader of JSON: valid Unicode, numbers that a double holds, bounded in depth and
-//! size.
+//! The code walks the text token by token, without a tree and without recursion, so that no input can
+//! exhaust the stack. Every JSON reader can read what [`check`] accepts: valid Unicode, numbers within a
+//! double, limited depth and size.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,22 +11,22 @@ use std::marker::PhantomData;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
-/// Arrays and objects, one in the other: less than what readers of JSON give up at.
+/// The deepest nesting of arrays and objects, below the limits of common JSON readers.
 pub const NESTING: usize = 64;
 
-/// Why JSON text is not taken.
+/// Why JSON text is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
     /// The text is too long.
-    #[error("at most {most} bytes are taken, found {found}")]
+    #[error("expected at most {most} bytes, found {found}")]
     TooLarge {
-        /// Bytes that are taken at most.
+        /// The limit, in bytes.
         most: usize,
-        /// Bytes that came.
+        /// The size of the text, in bytes.
         found: usize,
     },
     /// Arrays and objects are nested too deep.
-    #[error("nested at most {NESTING} deep is taken")]
+    #[error("nested deeper than {NESTING} levels")]
     TooDeep,
     /// A surrogate without its other half.
     #[error("`{found}` is half of a character: text must be valid Unicode")]
@@ -36,21 +35,21 @@ pub enum Unfit {
         found: String,
     },
     /// A number that no double holds.
-    #[error("few programs can read the number `{found}`")]
+    #[error("the number `{found}` is outside the range of a double")]
     Number {
         /// The number as it was written.
         found: String,
     },
-    /// It is no JSON.
-    #[error("no JSON at byte {at}")]
+    /// The text is not JSON.
+    #[error("invalid JSON at byte {at}")]
     Syntax {
-        /// The byte at which it ends to be, from 0.
+        /// The first byte that is wrong, from 0.
         at: usize,
     },
 }
 
 impl Unfit {
-    /// What the sender can do next, where it is known.
+    /// What the sender can do next, if known.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
@@ -64,11 +63,10 @@ impl Unfit {
     }
 }
 
-/// The gate for JSON from clients and workers alike: of at most so many bytes, and such that
-/// everybody can read it.
+/// Validates JSON from clients and workers: at most `most` bytes, and readable by every JSON reader.
 ///
 /// # Errors
-/// The first thing that is wrong.
+/// The first violation.
 pub fn check(text: &str, most: usize) -> Result<(), Unfit> {
     if text.len() > most {
         return Err(Unfit::TooLarge { most, found: text.len() });
@@ -78,10 +76,10 @@ pub fn check(text: &str, most: usize) -> Result<(), Unfit> {
     Ok(())
 }
 
-/// Reads an object, and nothing else: a list of its values is not taken for it.
+/// Deserializes an object, and rejects an array of its values.
 ///
 /// # Errors
-/// It is no object, or not such a one.
+/// The value is not an object, or not one of this type.
 pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<T, D::Error> {
     from.deserialize_map(Object(PhantomData))
 }
@@ -100,7 +98,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
     }
 }
 
-/// As [`object`], of what may be left out or `null`.
+/// As [`object`], for a value that may be absent or `null`.
 ///
 /// # Errors
 /// As [`object`].
@@ -132,16 +130,16 @@ pub fn optional_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     from.deserialize_option(Optional(PhantomData))
 }
 
-/// A piece of JSON text, as it is written.
+/// A token of JSON text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Token<'a> {
     Object,
     Array,
     /// The end of the innermost object or array.
     End,
-    /// With its quotes.
+    /// The text with its quotes.
     Key(&'a str),
-    /// With its quotes.
+    /// The text with its quotes.
     Text(&'a str),
     Number(&'a str),
     /// `true`, `false` or `null`.
@@ -162,7 +160,7 @@ enum Expected {
 pub(crate) struct Walk<'a> {
     text: &'a str,
     at: usize,
-    /// Of what is open, whether it is an object.
+    /// One bit for each open container: whether it is an object.
     open: Vec<bool>,
     expected: Expected,
 }
@@ -172,7 +170,7 @@ impl<'a> Walk<'a> {
         Self { text, at: 0, open: Vec::new(), expected: Expected::Value }
     }
 
-    /// How many arrays and objects are open.
+    /// The number of open arrays and objects.
     pub(crate) fn depth(&self) -> usize {
         self.open.len()
     }
@@ -258,7 +256,7 @@ impl<'a> Walk<'a> {
         Ok(token)
     }
 
-    /// With its quotes. Whatever is escaped in it is a character.
+    /// The text with its quotes. Whatever is escaped in it is a character.
     fn string(&mut self) -> Result<&'a str, Unfit> {
         let start = self.at;
         if self.byte() != Some(b'"') {
@@ -302,7 +300,7 @@ impl<'a> Walk<'a> {
     }
 
     fn number(&mut self) -> Result<&'a str, Unfit> {
-        /// Digits that any double holds.
+        /// An exponent below this fits any double.
         const SAFE: usize = 300;
         let start = self.at;
         if self.byte() == Some(b'-') {
@@ -353,22 +351,22 @@ fn unit(bytes: &[u8]) -> Option<u16> {
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// What a string of a [`Walk`] says.
+/// The content of a string token.
 pub(crate) fn plain(written: &str) -> Cow<'_, str> {
     let inner = written.get(1..written.len().saturating_sub(1)).unwrap_or_default();
     if !inner.contains('\\') {
         return Cow::Borrowed(inner);
     }
-    // Its escapes were looked at on the way.
+    // The walk has checked its escapes.
     serde_json::from_str::<String>(written).map_or(Cow::Borrowed(inner), Cow::Owned)
 }
 
-/// Feeds what JSON text means, in a form that does not depend on how it was written: whitespace, the
-/// order of keys, escapes and the writing of numbers (`1`, `1.0`, `10e-1`) make no difference. Each
-/// piece says where it ends, so that no two meanings give the same bytes. Nothing is rounded.
+/// Feeds the canonical form of JSON text: whitespace, key order, escapes and number format (`1`, `1.0`,
+/// `10e-1`) make no difference. Each piece is delimited, so that different values give different bytes.
+/// Numbers are not rounded.
 ///
 /// # Errors
-/// It is not fit, as for [`check`].
+/// The text is rejected, as by [`check`].
 pub fn canonical(text: &str, feed: &mut impl FnMut(&[u8])) -> Result<(), Unfit> {
     if in_order(text)? {
         let mut walk = Walk::new(text);
@@ -380,7 +378,7 @@ pub fn canonical(text: &str, feed: &mut impl FnMut(&[u8])) -> Result<(), Unfit> 
     feed_value(text, feed)
 }
 
-/// The keys of every object ascend as they are written, each once.
+/// Whether the keys of every object are written in ascending order, each once.
 fn in_order(text: &str) -> Result<bool, Unfit> {
     let mut walk = Walk::new(text);
     let mut last: Vec<Option<&str>> = Vec::new();
@@ -401,7 +399,7 @@ fn in_order(text: &str) -> Result<bool, Unfit> {
     Ok(true)
 }
 
-/// As [`canonical`], of text whose keys stand in any order.
+/// As [`canonical`], for text with keys in any order.
 fn feed_value(text: &str, feed: &mut impl FnMut(&[u8])) -> Result<(), Unfit> {
     let mut walk = Walk::new(text);
     let Some(first) = walk.next()? else { return Ok(()) };
@@ -463,7 +461,7 @@ fn feed_text(kind: u8, text: &str, feed: &mut impl FnMut(&[u8])) {
     feed(text.as_bytes());
 }
 
-/// Its digits without zeros at either end, and the power of ten that they count.
+/// The digits of a number without zeros at either end, and their power of ten.
 fn feed_number(number: &str, feed: &mut impl FnMut(&[u8])) {
     let (negative, number) = match number.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -481,7 +479,7 @@ fn feed_number(number: &str, feed: &mut impl FnMut(&[u8])) {
         return feed_text(b'n', "0", feed);
     }
     let Ok(exponent) = exponent.parse::<i64>() else {
-        // Farther from one than any reader can tell: as it is written.
+        // The exponent does not fit: the number is fed as it is written.
         return feed_text(b'n', number, feed);
     };
     let moved = (digits.len() - trimmed.len()) as i64 - fraction.len() as i64;

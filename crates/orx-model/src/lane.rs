@@ -1,4 +1,4 @@
-//! Which jobs a worker can take: waiting jobs stand in lanes, workers make offers.
+//! Which jobs a worker can run: waiting jobs are in lanes, and workers report capabilities.
 
 use std::collections::BTreeSet;
 
@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::ids::Name;
 use crate::job::Labels;
 
-/// Jobs that the same workers can run, in one line. What nobody can run now takes no place in
-/// front of what somebody can.
+/// Key of the waiting jobs that the same workers can run. Jobs that no live worker can run are in lanes
+/// of their own, and so block no others.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Lane {
     /// The queue of its jobs.
@@ -19,16 +19,16 @@ pub struct Lane {
     pub require: Labels,
 }
 
-/// What a worker says that it takes.
+/// The jobs that a worker accepts, as it reports them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Capabilities {
     /// Queues served; empty means every queue.
     #[serde(default)]
     pub queues: BTreeSet<Name>,
-    /// Job types it has a handler for.
+    /// Job types that the worker has a handler for.
     #[serde(default)]
     pub handlers: BTreeSet<Name>,
-    /// Takes commands given with the job.
+    /// The worker runs commands that are part of the job.
     #[serde(default)]
     pub commands: bool,
     /// Labels of the worker.
@@ -38,7 +38,7 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// The worker can run jobs of this lane.
+    /// Whether the worker can run jobs of this lane.
     #[must_use]
     pub fn takes(&self, lane: &Lane) -> bool {
         let queue = self.queues.is_empty() || self.queues.contains(&lane.queue);

@@ -1,9 +1,9 @@
-//! The words of orx as types: ids, statuses and their one transition table, jobs and attempts,
-//! retry policy, schedules as data, messages, events, HTTP wire types, filter grammar, times, and the
-//! cleaning of text.
+//! The vocabulary of Orchestrix as types: ids, statuses and their one transition table, jobs and
+//! attempts, retry policy, schedules as data, messages, events, HTTP wire types, filter grammar, times,
+//! and the cleaning of text.
 //!
-//! Depends on no other crate of ours. Does no I/O and reads no clock: `now`, randomness and wall clocks
-//! ([`time::WallClock`]) are arguments.
+//! Depends on no other crate of the workspace. Does no I/O and reads no clock: `now`, randomness and
+//! wall clocks ([`time::WallClock`]) are arguments.
 
 pub mod attempt;
 pub mod backoff;

@@ -37,7 +37,7 @@ impl Stream {
     /// Every stream.
     pub const ALL: [Self; 3] = [Self::Out, Self::Err, Self::Log];
 
-    /// The name as JSON has it.
+    /// The name in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -65,7 +65,7 @@ impl FromStr for Stream {
     }
 }
 
-/// Least to most severe.
+/// Severity of a log line, from least to most severe.
 #[derive(
     Debug,
     Clone,
@@ -81,13 +81,13 @@ impl FromStr for Stream {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// Of use to who looks for one defect.
+    /// Details for finding one defect.
     Trace,
-    /// Of use to developers.
+    /// Details for developers.
     Debug,
-    /// As it should be.
+    /// Normal operation.
     Info,
-    /// Unusual, and the handler goes on.
+    /// Unusual, and the handler continues.
     Warn,
     /// Something failed.
     Error,
@@ -97,7 +97,7 @@ impl Level {
     /// Every level, least severe first.
     pub const ALL: [Self; 5] = [Self::Trace, Self::Debug, Self::Info, Self::Warn, Self::Error];
 
-    /// The name as JSON has it.
+    /// The name in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -154,10 +154,10 @@ pub struct LogChunk {
     pub stream: Stream,
     /// When the worker read the first of it.
     pub at: Timestamp,
-    /// Bytes left out directly before this chunk: over the quota, or while nobody took them.
+    /// Bytes dropped directly before this chunk: beyond the quota, or while no coordinator accepted them.
     #[serde(default)]
     pub dropped_bytes: u64,
-    /// At most [`crate::limits::LOG_CHUNK_BYTES`]; any bytes at all.
+    /// Any bytes, at most [`crate::limits::LOG_CHUNK_BYTES`].
     #[serde(with = "text_or_bytes")]
     pub bytes: Vec<u8>,
 }
@@ -214,8 +214,8 @@ pub(crate) mod text_or_bytes {
     }
 }
 
-/// Where a reader of a job's log stands: everything up to `seq` of `attempt` has been read. Printed
-/// and typed as `2:17`; the start is `0:0`. Valid on any node.
+/// A position in the log of a job: everything up to `seq` of `attempt` has been read. Printed and typed
+/// as `2:17`; the start is `0:0`. Valid on any node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct LogCursor {
     /// Number of the attempt, from 1.

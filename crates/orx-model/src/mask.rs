@@ -1,4 +1,4 @@
-//! What looks secret is not shown. Masking fails closed: what cannot be read is masked as a whole.
+//! Masks values that look secret. Masking fails closed: text that cannot be parsed is masked as a whole.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -10,14 +10,14 @@ use serde_json::Value;
 use crate::job::{Json, Labels};
 use crate::json::{Token, Unfit, Walk, plain};
 
-/// What stands in the place of a secret.
+/// The text that replaces a secret.
 pub const MASK: &str = "***";
 const MASKED: &str = "\"***\"";
 
-/// A key whose value is probably not for every eye.
+/// Whether a key is probably that of a secret value.
 #[must_use]
 pub fn is_secret_key(key: &str) -> bool {
-    /// Anywhere in it.
+    /// Secret anywhere in a key.
     const MARKS: [&str; 14] = [
         "password",
         "passwd",
@@ -34,7 +34,7 @@ pub fn is_secret_key(key: &str) -> bool {
         "accesskey",
         "cookie",
     ];
-    /// As a word of it: within another they mean nothing.
+    /// Secret only as a whole word of a key.
     const WORDS: [&str; 8] = ["pass", "pw", "auth", "jwt", "otp", "psk", "sas", "signature"];
     let plain: String =
         key.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
@@ -42,7 +42,7 @@ pub fn is_secret_key(key: &str) -> bool {
         || words(key).any(|word| WORDS.iter().any(|secret| word.eq_ignore_ascii_case(secret)))
 }
 
-/// `userPass`, `user_pass` and `user-pass` have two words.
+/// The words of a key: `userPass`, `user_pass` and `user-pass` have two.
 fn words(key: &str) -> impl Iterator<Item = &str> {
     key.split(|c: char| !c.is_ascii_alphanumeric()).flat_map(|part| {
         let mut rest = part;
@@ -58,8 +58,8 @@ fn words(key: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A URL without user and password, for people to read. All before the last `@` is taken for them,
-/// since what is no valid URL may hold a password anywhere.
+/// A URL without user and password, for people to read. Everything before the last `@` counts as user and
+/// password, because an invalid URL may contain a password anywhere.
 #[must_use]
 pub fn without_userinfo(url: &str) -> Cow<'_, str> {
     let Some((before, after)) = url.rsplit_once('@') else { return Cow::Borrowed(url) };
@@ -96,7 +96,7 @@ pub fn mask_urls(text: &str) -> Cow<'_, str> {
     Cow::Owned(masked)
 }
 
-/// Masks what looks secret in a text: users and passwords of URLs, `name=value` and `"name": "value"`
+/// Masks secrets in a text: users and passwords of URLs, `name=value` and `"name": "value"`
 /// with a secret name, and the rest of a line that begins as a header does (`Authorization: …`,
 /// `Bearer …`).
 #[must_use]
@@ -108,7 +108,7 @@ pub fn mask_text(text: &str) -> Cow<'_, str> {
     masked
 }
 
-/// Where the values of secret names stand, in order.
+/// The ranges of the values of secret names, in order.
 fn secrets(text: &str) -> Vec<Range<usize>> {
     if let Some(range) = header(text) {
         return vec![range];
@@ -121,7 +121,7 @@ fn secrets(text: &str) -> Vec<Range<usize>> {
         let before = text[..at].trim_end();
         let named = match before.strip_suffix(['"', '\'']) {
             Some(quoted) => quoted.trim_end_matches('\\'),
-            // `name: value` is prose as often.
+            // `name: value` without quotes is often prose.
             None if sign == ":" => continue,
             None => before,
         };
@@ -149,7 +149,7 @@ fn secrets(text: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// The value of a text that is a header with a secret name, or what stands in one.
+/// The value of a text that is a header with a secret name, or the value of such a header.
 fn header(text: &str) -> Option<Range<usize>> {
     let scheme = |name: &str| {
         let (start, rest) = text.split_at_checked(name.len())?;
@@ -172,20 +172,20 @@ fn header(text: &str) -> Option<Range<usize>> {
     (start < text.len()).then_some(start..text.len())
 }
 
-/// What is to be done about a word of a command, or an item of an array.
+/// The decision about a word of a command, or an item of an array.
 struct Words {
     after_secret: bool,
 }
 
 impl Words {
-    /// `None`: it is shown as it is.
+    /// `None`: shown unchanged.
     fn mask(&mut self, word: &str) -> Option<String> {
         let name = word.split('=').next().unwrap_or_default();
         let part = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
         let secret = is_secret_key(name) && name.chars().all(part);
         let bare = secret && word.starts_with('-') && name.len() == word.len();
-        // What follows a flag such as `--password-stdin` is its value or the next flag: it is taken
-        // for both.
+        // The word after a flag such as `--password-stdin` may be its value or the next flag, and is
+        // treated as both.
         if std::mem::replace(&mut self.after_secret, bare) {
             return Some(MASK.to_owned());
         }
@@ -199,8 +199,8 @@ impl Words {
     }
 }
 
-/// Masks what looks secret in the words of a command: `--password=X`, `--password X`, `TOKEN=X`, and
-/// what [`mask_text`] finds in each.
+/// Masks secrets in the words of a command: `--password=X`, `--password X`, `TOKEN=X`, and what
+/// [`mask_text`] finds in each.
 pub fn mask_words(words: &mut [String]) {
     let mut state = Words { after_secret: false };
     for word in words {
@@ -221,7 +221,7 @@ pub fn mask_labels(labels: &mut Labels) {
     }
 }
 
-/// JSON as it may be shown. What cannot be read is shown as masked.
+/// JSON with its secrets masked. Invalid JSON is masked as a whole.
 #[must_use]
 pub fn mask_json(json: &Json) -> Json {
     let masked = match mask_json_text(json.get()) {
@@ -233,7 +233,7 @@ pub fn mask_json(json: &Json) -> Json {
     raw.map_or_else(|_| crate::job::json_null(), Json::from)
 }
 
-/// As [`mask_json`], of a value.
+/// As [`mask_json`], for a parsed value.
 pub fn mask_value(value: &mut Value) {
     *value = match mask_json_text(&value.to_string()) {
         Ok(None) => return,
@@ -245,16 +245,16 @@ pub fn mask_value(value: &mut Value) {
 /// An object or array that is being written.
 struct Open {
     object: bool,
-    /// Values so far.
+    /// The number of values so far.
     count: usize,
     words: Words,
     /// The next value is a secret's, by its key.
     secret: bool,
-    /// The next value names the one beside it (`{"name": "PASSWORD", "value": "x"}`), or is it.
+    /// The next value is part of a pair such as `{"name": "PASSWORD", "value": "x"}`.
     beside: Option<Neighbour>,
-    /// Its name is a secret's.
+    /// The name of the pair is that of a secret.
     named_secret: bool,
-    /// Where the value that was named stands in what is written.
+    /// Position of the pair's value in the output.
     value: Option<Range<usize>>,
 }
 
@@ -294,7 +294,7 @@ fn mask_json_text(json: &str) -> Result<Option<String>, Unfit> {
     while let Some(token) = walk.next()? {
         if token == Token::End {
             let Some(inner) = open.pop() else { continue };
-            // A pair of a name and its value is a member of an object to some.
+            // Some formats write a member of an object as a pair of name and value.
             let pair = inner.object || inner.count == 2;
             if let Some(value) = inner.value.filter(|_| inner.named_secret && pair) {
                 out.replace_range(value, MASKED);
@@ -374,7 +374,7 @@ fn comma(before: usize, out: &mut String) {
     }
 }
 
-/// Answers whether something of it was masked.
+/// Masks a value in place; returns whether anything was masked.
 fn put(token: Token<'_>, words: Option<&mut Words>, out: &mut String) -> bool {
     match token {
         Token::Object => out.push('{'),

@@ -1,6 +1,6 @@
-//! What coordinators and workers tell each other. JSON at the wire, versioned; unknown fields are
-//! passed over, unknown types are kept and reported. Every one may be lost, doubled, late or out
-//! of order: a reader is written so that the second time changes nothing.
+//! Messages between coordinators and workers: versioned JSON. Readers skip unknown fields, and set
+//! unknown types aside and report them. Every message may be lost, duplicated, late or out of order, so
+//! processing one twice must change nothing.
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
@@ -15,13 +15,13 @@ use crate::policy::Priority;
 use crate::secret::WorkerSecret;
 use crate::time::Timestamp;
 
-/// Version of the message format. Readers take this one and the one before it.
+/// Version of the message format. Readers accept this version and the one before.
 pub const VERSION: u32 = 1;
 
 /// A message with its sender, its recipient and its time.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Envelope {
-    /// Its id: a message that comes twice has the same.
+    /// Id of the message; a duplicate has the same.
     pub id: MessageId,
     /// Version of the format, [`VERSION`].
     pub version: u32,
@@ -29,7 +29,7 @@ pub struct Envelope {
     pub at: Timestamp,
     /// The sender.
     pub from: Incarnation,
-    /// `None` on channels that many read.
+    /// The recipient; `None` on channels with many readers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Incarnation>,
     /// W3C trace context, `traceparent`.
@@ -39,20 +39,20 @@ pub struct Envelope {
     pub body: Body,
 }
 
-/// A message this version knows, or one it sets aside: `{"job_dispatch": {…}}`.
+/// A message of a known type, or one that this version sets aside: `{"job_dispatch": {…}}`.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum Body {
-    /// Of this version.
+    /// A type of this version.
     Known(Message),
-    /// Of a later version, as it came.
+    /// A type of a later version, unchanged.
     Unknown(Json),
 }
 
 impl<'de> Deserialize<'de> for Body {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Box::<RawValue>::deserialize(deserializer)?;
-        // A known type with a payload that is none of ours is as strange as an unknown type.
+        // A known type with an unknown payload is treated as an unknown type.
         Ok(match serde_json::from_str(text.get()) {
             Ok(message) => Self::Known(message),
             Err(_) => Self::Unknown(text.into()),
@@ -60,7 +60,7 @@ impl<'de> Deserialize<'de> for Body {
     }
 }
 
-/// What workers and nodes send each other.
+/// The messages that workers and nodes send each other.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Message {
@@ -89,19 +89,19 @@ pub enum Message {
         /// The executions whose outcomes need not be sent again.
         executions: Vec<ExecutionId>,
     },
-    /// To a worker: send a heartbeat now; its answer says what is new.
+    /// To a worker: send a heartbeat now; the response contains the news.
     Heartbeat {},
     /// Worker to store: these started.
     JobStatus {
         /// The executions that started.
         started: Vec<Started>,
     },
-    /// Worker to store: how far these are.
+    /// Worker to store: progress of these.
     JobProgress {
         /// The newest report of each execution.
         progress: Vec<ExecutionProgress>,
     },
-    /// Worker to store: what these printed.
+    /// Worker to store: output of these.
     JobLog {
         /// The chunks, in the order of their numbers.
         chunks: Vec<LogChunk>,
@@ -111,12 +111,12 @@ pub enum Message {
         /// How each ended.
         outcomes: Vec<Outcome>,
     },
-    /// Node to node: look at the store, something is not as it was.
+    /// Node to node: something in the store has changed.
     Hint(Notification),
 }
 
 impl Message {
-    /// Every one of them.
+    /// Every type name.
     pub(crate) const KINDS: [&str; 9] = [
         "job_dispatch",
         "job_cancel",
@@ -129,7 +129,7 @@ impl Message {
         "hint",
     ];
 
-    /// The name of its type, as JSON has it.
+    /// The name of its type in JSON.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -146,8 +146,8 @@ impl Message {
     }
 }
 
-/// What one node tells the others of what it changed. It carries no state that is relied on: whoever
-/// acts on it reads the store, so a lost or doubled one costs nothing but time.
+/// A node's report to the others about its changes. A reader reads the store before it acts, so a lost
+/// or duplicate notification costs only time.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Notification {
     /// Jobs became ready.
@@ -166,10 +166,10 @@ pub struct Notification {
     /// A job was accepted that is due, or over, at this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<Timestamp>,
-    /// What is known of workers, or ordered of them, changed.
+    /// Worker records or directives changed.
     #[serde(default)]
     pub workers: bool,
-    /// Nodes came, went, or the leader stepped down.
+    /// Nodes joined or left, or the leader stepped down.
     #[serde(default)]
     pub nodes: bool,
     /// Jobs that changed, or whose logs did.
@@ -178,16 +178,16 @@ pub struct Notification {
     /// More jobs changed than are named.
     #[serde(default)]
     pub more: bool,
-    /// What changed at the node, and how. A node of the version before does not send it.
+    /// The events of the changes. A node of the version before does not send them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<NodeEvents>,
 }
 
 impl Notification {
-    /// Jobs named in one; beyond, it only says that there are more.
+    /// The most jobs that one notification names; beyond that, it only states that there are more.
     pub const NAMED: usize = 1_000;
 
-    /// It contains nothing.
+    /// Whether it contains nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -195,7 +195,7 @@ impl Notification {
 
     /// Adds attempts that ended; beyond [`Self::NAMED`] only that there are more.
     pub fn add_ended(&mut self, ended: impl IntoIterator<Item = (Incarnation, ExecutionId)>) {
-        // The first call names all there are so far: none.
+        // Before the first call nothing has ended, so all are named.
         self.all_ended |= !self.slots_freed;
         self.slots_freed = true;
         for (worker, execution) in ended {
@@ -243,7 +243,7 @@ pub struct ExecutionRef {
     pub execution: ExecutionId,
 }
 
-/// A claimed job on its way to its worker: all that is needed to run it.
+/// A claimed job on its way to its worker, with everything needed to run it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Dispatch {
     /// The job.
@@ -266,14 +266,14 @@ pub struct Dispatch {
     /// Longest run of an attempt, milliseconds; 0 or absent is without limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
-    /// No attempt starts after it, and none is retried.
+    /// No attempt starts after this time, and none is retried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
     /// When the job was due.
     pub run_at: Timestamp,
     /// Attempts that failed or timed out before this one.
     pub retry: u32,
-    /// `corr` in JSON.
+    /// Correlation id; `corr` in JSON.
     #[serde(rename = "corr", default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
     /// Tags: names and values to look for.
@@ -285,7 +285,7 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
-    /// About how many bytes it is as JSON.
+    /// Its approximate size as JSON, in bytes.
     #[must_use]
     pub fn weight(&self) -> usize {
         const REST: usize = 500;
@@ -298,7 +298,7 @@ impl Dispatch {
         REST + self.args.get().len() + tags + self.command.as_ref().map_or(0, of_command)
     }
 
-    /// The time that the job is for: its schedule's due time, else its own.
+    /// The time that the job is for: the slot of its schedule, else its due time.
     #[must_use]
     pub fn scheduled_at(&self) -> Timestamp {
         self.schedule.as_ref().and_then(|origin| origin.slot).unwrap_or(self.run_at)
@@ -322,18 +322,18 @@ pub struct Started {
     pub at: Timestamp,
 }
 
-/// How far an attempt is.
+/// Progress of an attempt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExecutionProgress {
     /// The job.
     pub job: JobId,
     /// The execution.
     pub execution: ExecutionId,
-    /// What the attempt last reported of itself.
+    /// The progress that the attempt reported last.
     pub progress: Progress,
 }
 
-/// What a worker does.
+/// The state of a worker, as it reports it.
 #[derive(
     Debug,
     Clone,
@@ -349,20 +349,20 @@ pub struct ExecutionProgress {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum WorkerState {
-    /// It registers.
+    /// Registers.
     Starting,
-    /// It takes jobs.
+    /// Accepts jobs.
     Running,
-    /// Finishes what it has and takes nothing new.
+    /// Finishes the jobs it has and accepts no new ones.
     Draining,
-    /// It stops what still runs.
+    /// Stops its running jobs.
     Stopping,
-    /// It has ended in good order.
+    /// Ended in good order.
     Stopped,
 }
 
 impl WorkerState {
-    /// The name as JSON has it.
+    /// The name in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -375,18 +375,18 @@ impl WorkerState {
     }
 }
 
-/// What a person wants of a worker.
+/// An operator's directive to a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WorkerDirective {
-    /// Take nothing new, finish the rest, and stay.
+    /// Accept no new jobs, finish the rest, and stay.
     Drain,
-    /// This incarnation is given up: its attempts are lost, and nothing it says counts any more.
+    /// Declare this incarnation lost: its attempts are lost, and its reports are rejected.
     Fence,
 }
 
 impl WorkerDirective {
-    /// The name as JSON has it.
+    /// The name in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -396,27 +396,27 @@ impl WorkerDirective {
     }
 }
 
-/// How busy a worker's machine is.
+/// Load of a worker's host.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Load {
-    /// Share of all its cores that was busy since the heartbeat before, 0 to 1.
+    /// Busy share of all its cores since the previous heartbeat, 0 to 1.
     pub cpu: f64,
     /// Memory in use, bytes.
     pub memory_used_bytes: u64,
-    /// Memory of the machine, bytes.
+    /// Memory of the host, bytes.
     pub memory_bytes: u64,
 }
 
-/// A worker's first word to a coordinator.
+/// A worker's registration with a coordinator.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct WorkerRegistration {
     /// The incarnation: a new one with every start.
     pub incarnation: Incarnation,
     /// The worker's name, for people.
     pub name: Name,
-    /// Name of its machine.
+    /// Name of its host.
     pub host: String,
-    /// Process id on its machine.
+    /// Process id on its host.
     pub pid: u32,
     /// Version of the worker's program.
     pub version: String,
@@ -428,62 +428,61 @@ pub struct WorkerRegistration {
     pub started_at: Timestamp,
 }
 
-/// What a worker reports of itself every few seconds.
+/// A worker's regular report about itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct WorkerHeartbeat {
     /// The incarnation: a new one with every start.
     pub incarnation: Incarnation,
-    /// Counts up: an older one that comes late changes nothing.
+    /// Sequence number, which counts up: a late heartbeat with a lower one changes nothing.
     pub seq: u64,
-    /// What it does.
+    /// The state of the worker.
     pub state: WorkerState,
-    /// Executions it may hold at once: its slots, and a few more where jobs are short. 0 while it
-    /// drains.
+    /// Executions that the worker may hold at once: its slots plus its prefetch. 0 while it drains.
     pub capacity: u32,
     /// Executions it holds and has not ended.
     pub running: Vec<ExecutionRef>,
-    /// Executions that ended and whose outcome nobody has acknowledged.
+    /// Executions that ended, with an outcome that is not yet acknowledged.
     pub unacknowledged: Vec<ExecutionRef>,
-    /// How busy its machine is, where the system tells it.
+    /// Load of its host; absent where the system does not report it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<Load>,
 }
 
-/// What the worker should do. All of it is safe to repeat.
+/// The response to a heartbeat: what the worker should do. Every part is safe to repeat.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct HeartbeatAnswer {
     /// The coordinator does not know this incarnation: register again.
     pub register: bool,
-    /// From when the heartbeat was sent, the worker counts as alive so long, milliseconds.
+    /// Lease of the worker from the moment it sent the heartbeat, milliseconds.
     pub lease_ms: u64,
-    /// How often this worker should be heard, milliseconds; 0 leaves it as it is.
+    /// Time between two heartbeats of this worker, milliseconds; 0 leaves it as it is.
     #[serde(default)]
     pub heartbeat_ms: u64,
-    /// Runs, but is no longer current: stop it and tell nobody.
+    /// Running, but no longer current: stop them and report no outcome.
     pub stop: Vec<ExecutionRef>,
-    /// A person wants it cancelled.
+    /// Cancel requested: stop them.
     pub cancel: Vec<ExecutionRef>,
-    /// Dispatched to the worker and not heard of, or not of their start: it tells again when those that
-    /// it runs began, and refuses for ever what it does not hold.
+    /// Dispatched to the worker without a report, or without a report of the start. The worker reports
+    /// again when those that it runs started, and refuses for good those that it does not hold.
     pub asked: Vec<ExecutionRef>,
     /// Outcomes to send again.
     pub resend: Vec<ExecutionId>,
-    /// Take nothing new while this is said.
+    /// Accept no new jobs while this is set.
     pub drain: bool,
-    /// This incarnation was given up: stop all it runs and end it.
+    /// This incarnation is fenced: stop every job and end.
     #[serde(default)]
     pub fenced: bool,
-    /// Attempts may end as handed back: a coordinator of the version before does not know it.
+    /// Attempts may end as handed back. A coordinator of the version before does not support it.
     #[serde(default)]
     pub takes_back: bool,
-    /// Where the leader is, for a worker whose inbox is elsewhere. `None`: here, or nobody leads.
+    /// URL of the leader, for a worker whose inbox is at another node. `None`: this node, or no leader.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader: Option<String>,
-    /// In the answer to the registration of a new incarnation only: what the worker shows from then
-    /// on, in the header `orx-worker-secret`. It is shown here, and nowhere again.
+    /// In the response to the registration of a new incarnation only: the secret that the worker sends
+    /// from then on in the header `orx-worker-secret`. No other response contains it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<WorkerSecret>,
-    /// The time at the coordinator, by which the worker reports times.
+    /// Time at the coordinator; the worker reports times by this clock.
     pub now: Timestamp,
 }
 
@@ -500,14 +499,14 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_field_is_passed_over() {
+    fn an_unknown_field_is_skipped() {
         let text = r#"{"id":"00000000000000000000000000000001","version":1,"at":"2026-01-01T00:00:00.000Z","from":"00000000000000000000000000000002","hue":3,"body":{"job_result_ack":{"executions":[],"mood":"good"}}}"#;
         let envelope: Envelope = serde_json::from_str(text).expect("an envelope");
         assert!(matches!(envelope.body, Body::Known(Message::JobResultAck { .. })));
     }
 
     #[test]
-    fn json_of_a_person_goes_through_a_message_as_it_is() {
+    fn json_of_a_user_passes_a_message_unchanged() {
         let result: Json =
             serde_json::from_str(r#"{"b":1.0,"a":123456789012345678901234567890}"#).expect("json");
         let outcome = Outcome {

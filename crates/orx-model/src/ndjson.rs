@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 
-/// Cuts bytes that come in pieces into lines.
+/// Splits bytes that arrive in pieces into lines.
 #[derive(Debug, Default)]
 pub struct LineBuffer {
     bytes: Vec<u8>,
-    /// Where the first line that was not taken starts.
+    /// Start of the first line that was not returned.
     start: usize,
-    /// How far the search for the end of that line came: a long line comes in many pieces.
+    /// Where the search for the end of that line continues: a long line arrives in many pieces.
     searched: usize,
 }
 
@@ -23,7 +23,7 @@ impl LineBuffer {
         self.bytes.extend_from_slice(piece);
     }
 
-    /// Takes the next whole line, without its newline.
+    /// Returns the next whole line, without its newline.
     pub fn next_line(&mut self) -> Option<Vec<u8>> {
         let end = self.bytes[self.searched..].iter().position(|byte| *byte == b'\n');
         let Some(end) = end.map(|end| self.searched + end) else {
@@ -36,23 +36,22 @@ impl LineBuffer {
         Some(line)
     }
 
-    /// Takes what follows the last newline, where anything does: the last line of a text that ends
-    /// without one.
+    /// Returns the bytes after the last newline, if any: the last line of a text without a final newline.
     pub fn take_unfinished(&mut self) -> Option<Vec<u8>> {
         let rest = self.bytes.split_off(self.start);
         *self = Self::default();
         (!rest.is_empty()).then_some(rest)
     }
 
-    /// How many bytes were not taken: once [`Self::next_line`] finds no line, those of an unfinished
-    /// one.
+    /// How many bytes were not returned: after [`Self::next_line`] returned `None`, those of an unfinished
+    /// line.
     #[must_use]
     pub fn waiting_bytes(&self) -> usize {
         self.bytes.len() - self.start
     }
 }
 
-/// A line for each value. Leaves out what is no JSON.
+/// One line for each value; skips values that are not JSON.
 #[must_use]
 pub fn to_lines<T: Serialize>(values: &[T]) -> Vec<u8> {
     let mut text = Vec::new();

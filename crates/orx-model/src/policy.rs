@@ -1,4 +1,4 @@
-//! Priorities, and what is done after an attempt that did not succeed.
+//! Priorities, and retry policies for attempts that did not succeed.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,8 @@ use std::time::Duration;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-/// Strict: nothing of a lower one starts while a higher one is ready and runnable.
+/// Priority of a job. Strict: no job of a lower priority starts while one of a higher priority is ready and
+/// a worker can run it.
 #[derive(
     Debug,
     Clone,
@@ -24,9 +25,9 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
-    /// Starts when nothing else is ready.
+    /// Starts when no job of a higher priority is ready.
     Low,
-    /// As most jobs are.
+    /// The default.
     #[default]
     Normal,
     /// Before normal jobs.
@@ -50,7 +51,7 @@ impl Priority {
         }
     }
 
-    /// 0 (low) to 3 (critical), as stores keep it.
+    /// The priority rank: 0 (low) to 3 (critical), as stores write it.
     #[must_use]
     pub fn rank(self) -> u8 {
         self as u8
@@ -69,7 +70,7 @@ impl fmt::Display for Priority {
     }
 }
 
-/// The text is no priority.
+/// The text is not a priority.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected a priority: `low`, `normal`, `high` or `critical`, found `{found}`")]
 pub struct ParsePriorityError {
@@ -88,7 +89,7 @@ impl FromStr for Priority {
     }
 }
 
-/// What happens to a job whose worker or server died under it.
+/// What happens to a job whose worker or server was lost.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, utoipa::ToSchema,
 )]
@@ -97,12 +98,12 @@ pub enum OnLost {
     /// Run again: at least once.
     #[default]
     Retry,
-    /// End as failed: at most once, for what must not run twice. So does one that had started when its
-    /// worker was stopped.
+    /// End as failed: at most once, for jobs that must not run twice. A job that had started when its
+    /// worker was stopped also ends as failed.
     Fail,
 }
 
-/// How often and when a failed or timed-out attempt is tried again.
+/// How often and when a job is tried again after a failed or timed-out attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RetryPolicy {
@@ -110,7 +111,7 @@ pub struct RetryPolicy {
     pub retries: u32,
     /// Wait before the first retry, in milliseconds.
     pub backoff_ms: u64,
-    /// What each further wait is multiplied by; 1 to 100.
+    /// Factor from each wait to the next; 1 to 100.
     pub factor: f64,
     /// Longest wait, in milliseconds.
     pub backoff_max_ms: u64,
@@ -138,7 +139,7 @@ impl RetryPolicy {
     ///
     /// # Errors
     ///
-    /// The first that is not, in words.
+    /// A text about the first value out of range.
     pub fn check(&self) -> Result<(), String> {
         if self.retries > Self::RETRIES_MAX {
             return Err(format!(

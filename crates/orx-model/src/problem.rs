@@ -1,50 +1,50 @@
-//! What went wrong, for programs and people alike: RFC 9457 problem documents with a stable code.
+//! Problem documents (RFC 9457) with a stable code, for programs and people.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Stable names of what can go wrong. Added to, never renamed.
+/// Stable codes of problems. Codes are added, never renamed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
     /// The request cannot be understood, or a value is out of range.
     BadRequest,
-    /// The request, or a part of it, is larger than is taken.
+    /// The request, or a part of it, is too large.
     TooLarge,
-    /// There is no token, or none that counts.
+    /// There is no token, or no valid one.
     Unauthenticated,
-    /// The token does not carry the scope needed.
+    /// The token does not have the required scope.
     NotAllowed,
     /// The secret of the request is not that of the worker's incarnation.
     NotThisWorker,
-    /// Host or Origin is not ours.
+    /// The `Host` or `Origin` header is not allowed.
     ForeignOrigin,
-    /// There is no such thing.
+    /// The resource does not exist.
     NotFound,
-    /// The route does not take this method.
+    /// The route does not support this method.
     MethodNotAllowed,
-    /// The body is of a type that the route does not take.
+    /// The route does not support the type of the body.
     UnsupportedMediaType,
-    /// The same idempotency key came with another request.
+    /// The idempotency key was used with another request.
     KeyConflict,
-    /// The job is not in a state for this.
+    /// The status of the job does not allow this.
     StateConflict,
-    /// More would change than was allowed for.
+    /// More would change than the request allows.
     TooMany,
     /// The filter would have to read too much.
     TooBroad,
-    /// Too many wrong tokens came from the caller's address.
+    /// Too many wrong tokens were sent from the caller's address.
     RateLimited,
-    /// The request itself came too slowly.
+    /// The request arrived too slowly.
     SlowRequest,
-    /// Nothing was accepted; the same request later may be.
+    /// Temporarily unavailable: nothing was accepted, and the same request may succeed later.
     Unavailable,
-    /// No room on disk; nothing was accepted.
+    /// The disk is full: nothing was accepted.
     StoreFull,
-    /// The answer did not come in time: what was asked may have been done.
+    /// No response in time: the request may have been carried out.
     TimedOut,
-    /// A defect of the server; its log has more.
+    /// A defect of the server; its log contains details.
     Internal,
     /// A code of a later version.
     #[serde(other)]
@@ -74,7 +74,7 @@ impl Code {
         }
     }
 
-    /// The name as JSON has it.
+    /// The name in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -101,7 +101,7 @@ impl Code {
         }
     }
 
-    /// In a few words, the same for every problem of the code.
+    /// A short title, the same for every problem with this code.
     #[must_use]
     pub fn title(self) -> &'static str {
         match self {
@@ -135,30 +135,30 @@ impl fmt::Display for Code {
     }
 }
 
-/// The body of every answer that is not 2xx, as `application/problem+json`.
+/// The body of every response that is not 2xx, as `application/problem+json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Problem {
     /// `urn:orx:problem:<code>`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// In a few words, the same for every problem of the code.
+    /// A short title, the same for every problem with this code.
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// What kind of problem it is.
+    /// The code of the problem.
     pub code: Code,
     /// What happened, with the value in backticks.
     pub detail: String,
-    /// What was found.
+    /// The cause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
     /// What to do next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// Names near to the one that was not found.
+    /// Existing names similar to the one that was not found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<String>,
-    /// The request, as the server's log has it.
+    /// The id of the request in the server's log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
 }
@@ -180,21 +180,21 @@ impl Problem {
         }
     }
 
-    /// Adds what led to it.
+    /// Adds the cause.
     #[must_use]
     pub fn cause(mut self, cause: impl Into<String>) -> Self {
         self.cause = Some(cause.into());
         self
     }
 
-    /// Adds what the caller can do.
+    /// Adds a hint about what the caller can do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Adds what may have been meant.
+    /// Adds similar names.
     #[must_use]
     pub fn candidates(mut self, names: impl IntoIterator<Item = String>) -> Self {
         self.candidates = names.into_iter().collect();

@@ -1,12 +1,12 @@
-//! The secret of a worker's incarnation: whoever shows it is the one that registered. An incarnation
-//! is public, it stands in views and in `ps`; its secret is in one answer only, and neither type here
-//! shows what it holds.
+//! The secret of a worker's incarnation: a request that contains it comes from the process that
+//! registered. An incarnation is public: views and `ps` show it. Its secret is in one response only, and
+//! neither type here prints its content.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The header by which a worker shows its secret.
+/// The header in which a worker sends its secret.
 pub const WORKER_SECRET: &str = "orx-worker-secret";
 
 /// The secret itself: 64 hexadecimal digits, held by its worker alone.
@@ -24,14 +24,14 @@ impl WorkerSecret {
         Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// `None` for a text that is no secret of ours.
+    /// Parses the 64 digits; `None` for any other text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         (text.len() == Self::DIGITS && text.bytes().all(digit)).then(|| Self(text.to_owned()))
     }
 
-    /// For its header, and to be hashed.
+    /// The 64 digits, for the header and for hashing.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -44,7 +44,7 @@ impl fmt::Debug for WorkerSecret {
     }
 }
 
-/// What is kept of a [`WorkerSecret`]: its SHA-256.
+/// The stored form of a [`WorkerSecret`]: its SHA-256.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SecretHash(pub [u8; 32]);
 

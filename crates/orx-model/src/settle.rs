@@ -1,5 +1,5 @@
-//! What the end of an attempt means for its job. Every store asks this inside its transaction, so
-//! all of them decide alike.
+//! Decides what the end of an attempt means for its job. Every store calls this inside its transaction,
+//! so all stores decide alike.
 
 use std::time::Duration;
 
@@ -9,50 +9,49 @@ use crate::policy::{OnLost, RetryPolicy};
 use crate::status::JobEvent;
 use crate::time::Timestamp;
 
-/// Losses after which a job is a dead letter with the reason `poison`.
+/// Losses with a worker after which a job is a dead letter with the reason `poison`.
 pub const LOST_MAX: u32 = 3;
-/// Deaths of its whole server after which a job is a dead letter with the reason `poison`.
+/// Losses with a whole server after which a job is a dead letter with the reason `poison`.
 pub const SERVER_LOST_MAX: u32 = 3;
-/// Deaths of its whole server, or of its worker, after which a job runs alone, so that what ran beside
-/// the one that kills them is told apart from it, and never reaches [`SERVER_LOST_MAX`] or [`LOST_MAX`].
+/// Losses of either kind after which a job runs alone. A job that kills its server then takes no other
+/// job with it, so the others do not reach [`SERVER_LOST_MAX`] or [`LOST_MAX`].
 pub const ALONE_FROM: u32 = SERVER_LOST_MAX - 1;
 const _: () = assert!(LOST_MAX == SERVER_LOST_MAX);
-/// Interruptions and refusals after which a job is given up, so that nothing goes round for ever.
+/// Interruptions and refusals after which a job is a dead letter, so that none is returned for ever.
 pub const RETURNED_MAX: u32 = 20;
-/// A job given back is not offered again within this: a worker that refuses it is not asked in a
-/// tight circle.
+/// Wait before a refused job is dispatched again, so that a worker that refuses it does not loop.
 pub const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
-/// What of the job the decision rests on.
+/// The part of a job that the decision depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct RetryInputs {
-    /// How its attempts ended so far.
+    /// How often its attempts ended in each way so far.
     pub ends: AttemptCounts,
-    /// How often and when it is tried again.
+    /// The retry policy of the job.
     pub retry: RetryPolicy,
-    /// What happens when its worker or server dies under it.
+    /// What happens when its worker or server is lost.
     pub on_lost: OnLost,
-    /// No try after it.
+    /// No attempt may start at or after this time.
     pub deadline: Option<Timestamp>,
-    /// A person wants it cancelled.
+    /// A cancel was requested.
     pub cancel_requested: bool,
 }
 
 /// What the end of an attempt means for its job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settlement {
-    /// What happens to the job.
+    /// The event to apply to the status of the job.
     pub event: JobEvent,
-    /// How its attempts ended, this one counted.
+    /// The counts, this attempt included.
     pub ends: AttemptCounts,
     /// When the job is due again, for [`JobEvent::RetryLater`] and [`JobEvent::GiveBack`]; `None`
     /// leaves it as it was.
     pub run_at: Option<Timestamp>,
-    /// A dead letter is kept, in the same transaction.
+    /// Why the store adds a dead letter in the same transaction; `None`: it adds none.
     pub dead: Option<DeadReason>,
 }
 
-/// `draw` is uniform in 0..1 and spreads retries.
+/// Decides what `outcome` means for a job in this state. `draw` is uniform in 0..1 and spreads retries.
 #[must_use]
 pub fn settle(standing: &RetryInputs, outcome: &Outcome, now: Timestamp, draw: f64) -> Settlement {
     let kind = &outcome.kind;
@@ -78,8 +77,8 @@ pub fn settle(standing: &RetryInputs, outcome: &Outcome, now: Timestamp, draw: f
         | OutcomeKind::HandedBack
         | OutcomeKind::Snoozed { .. } => {}
     }
-    // Any end but success, under a cancel, is the cancel's. A worker says `Cancelled` only when it
-    // was told to.
+    // After a cancel request, every end but success makes the job cancelled. A worker reports `Cancelled`
+    // only after such a request.
     if standing.cancel_requested || matches!(kind, OutcomeKind::Cancelled) {
         return done(JobEvent::Stopped, ends);
     }
@@ -112,7 +111,7 @@ pub fn settle(standing: &RetryInputs, outcome: &Outcome, now: Timestamp, draw: f
             again(JobEvent::RetryLater, standing.retry.backoff(ends.failed, draw))
         }
         OutcomeKind::Lost { .. } if standing.on_lost == OnLost::Fail => give_up(DeadReason::Lost),
-        // Once is once, whoever ended it. What never started is as if it had never been given out.
+        // At most once, whatever ended it. An attempt that never started counts as never dispatched.
         OutcomeKind::Interrupted
             if standing.on_lost == OnLost::Fail && outcome.started_at.is_some() =>
         {
@@ -124,7 +123,7 @@ pub fn settle(standing: &RetryInputs, outcome: &Outcome, now: Timestamp, draw: f
         },
         OutcomeKind::Lost { with: LostWith::Server } => match ends.server_lost {
             SERVER_LOST_MAX.. => give_up(DeadReason::Poison),
-            // A machine that crashes once says nothing about what ran on it.
+            // One crash of a server is no evidence against the jobs that ran on it.
             0 | 1 => again(JobEvent::GiveBack, Duration::ZERO),
             lost => again(JobEvent::RetryLater, standing.retry.backoff(lost - 1, draw)),
         },
@@ -159,7 +158,7 @@ mod tests {
         }
     }
 
-    /// Of an attempt that never started.
+    /// The outcome of an attempt that never started.
     fn ended(kind: OutcomeKind) -> Outcome {
         Outcome {
             job: JobId(1),
@@ -188,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_death_of_the_server_waits_for_nothing_and_the_third_is_poison() {
+    fn the_first_loss_of_the_server_retries_at_once_and_the_third_is_poison() {
         let died = ended(OutcomeKind::Lost { with: LostWith::Server });
         let first = settle(&standing(), &died, NOW, 0.5);
         assert_eq!((first.event, first.run_at), (JobEvent::GiveBack, Some(NOW)));
@@ -205,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fence_costs_nothing_and_waits_for_nothing() {
+    fn a_fence_uses_no_retry_and_retries_at_once() {
         let lost =
             settle(&standing(), &ended(OutcomeKind::Lost { with: LostWith::Fence }), NOW, 0.5);
         assert_eq!((lost.event, lost.run_at), (JobEvent::GiveBack, Some(NOW)));
@@ -223,14 +222,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_handed_back_costs_nothing_and_keeps_its_due_time() {
+    fn a_job_handed_back_uses_no_retry_and_keeps_its_due_time() {
         let back = settle(&standing(), &ended(OutcomeKind::HandedBack), NOW, 0.5);
         assert_eq!((back.event, back.run_at, back.dead), (JobEvent::GiveBack, None, None));
         assert_eq!(back.ends, AttemptCounts::default());
     }
 
     #[test]
-    fn what_must_not_run_twice_fails_when_it_is_lost() {
+    fn a_job_with_on_lost_fail_fails_when_it_is_lost() {
         let standing = RetryInputs { on_lost: OnLost::Fail, ..standing() };
         for with in [LostWith::Worker, LostWith::Server, LostWith::Fence] {
             let lost = settle(&standing, &ended(OutcomeKind::Lost { with }), NOW, 0.5);
@@ -239,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_not_run_twice_fails_when_it_is_interrupted_unless_it_never_started() {
+    fn a_job_with_on_lost_fail_fails_when_interrupted_unless_it_never_started() {
         let standing = RetryInputs { on_lost: OnLost::Fail, ..standing() };
         let started = Outcome { started_at: Some(NOW), ..ended(OutcomeKind::Interrupted) };
         let settled = settle(&standing, &started, NOW, 0.5);

@@ -1,5 +1,5 @@
-//! The life of a job: every move it can make is an arm of [`next`]. Stores and daemons ask it;
-//! nobody else compares statuses to decide a move.
+//! The life of a job: every transition is an arm of [`next`]. Stores and daemons call it; no other code
+//! compares statuses to decide a transition.
 
 use std::fmt;
 use std::str::FromStr;
@@ -30,7 +30,7 @@ pub enum JobStatus {
     Scheduled,
     /// Claimed for a worker; an attempt exists.
     Dispatched,
-    /// The worker said that it started.
+    /// The worker reported the start.
     Running,
     /// An attempt succeeded.
     Completed,
@@ -38,7 +38,7 @@ pub enum JobStatus {
     Failed,
     /// No try is left, and the last was stopped at its timeout: a dead letter.
     TimedOut,
-    /// A person, its expiry or a failed parent ended it.
+    /// Cancelled by a request, its expiry or its deadline.
     Cancelled,
 }
 
@@ -56,7 +56,7 @@ impl JobStatus {
         Self::Cancelled,
     ];
 
-    /// The name as JSON has it.
+    /// The name in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -72,7 +72,7 @@ impl JobStatus {
         }
     }
 
-    /// As a person reads it: `timed out`.
+    /// The name for people: `timed out`.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
@@ -81,7 +81,7 @@ impl JobStatus {
         }
     }
 
-    /// Nothing but a person's retry leads out of it.
+    /// Whether only a manual retry leads out of this status.
     #[must_use]
     pub fn is_final(self) -> bool {
         match self {
@@ -92,7 +92,7 @@ impl JobStatus {
         }
     }
 
-    /// An attempt of the job is with a worker.
+    /// Whether a worker has an attempt of the job.
     #[must_use]
     pub fn is_live(self) -> bool {
         match self {
@@ -114,7 +114,7 @@ impl fmt::Display for JobStatus {
     }
 }
 
-/// The text is no status.
+/// The text is not a status.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected a status such as `running`, found `{found}`")]
 pub struct ParseStatusError {
@@ -125,7 +125,7 @@ pub struct ParseStatusError {
 impl FromStr for JobStatus {
     type Err = ParseStatusError;
 
-    /// `timedout`, `timed-out` and `canceled` are understood as well.
+    /// Also accepts `timedout`, `timed-out` and `canceled`.
     fn from_str(text: &str) -> Result<Self, ParseStatusError> {
         let plain: String = text.to_ascii_lowercase().replace(['-', '_'], "");
         let plain = if plain == "canceled" { "cancelled" } else { &plain };
@@ -136,13 +136,13 @@ impl FromStr for JobStatus {
     }
 }
 
-/// What can happen to a job. Events that end an attempt name the decision, not its cause: the
-/// decision is [`crate::settle::settle`]'s.
+/// What can happen to a job. Events that end an attempt name the decision of
+/// [`crate::settle::settle`], not its cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum JobEvent {
-    /// What it waited for is done.
+    /// The jobs that it waited for have ended.
     Admit,
-    /// What it waited for is done, and it is due later.
+    /// The jobs that it waited for have ended, and it is due later.
     Delay,
     /// Its due time has come.
     Due,
@@ -154,7 +154,7 @@ pub enum JobEvent {
     Succeed,
     /// Another try later.
     RetryLater,
-    /// Another try now; costs no retry.
+    /// Another try now; uses no retry.
     GiveBack,
     /// No try left: failed.
     GiveUp,
@@ -162,9 +162,9 @@ pub enum JobEvent {
     GiveUpTimedOut,
     /// Cancelled while it waits.
     Cancel,
-    /// The attempt ended, or was given up, under a cancel.
+    /// The attempt ended, or was lost, after a cancel request.
     Stopped,
-    /// A person's retry.
+    /// A manual retry.
     Revive,
 }
 
@@ -187,13 +187,13 @@ impl JobEvent {
     ];
 }
 
-/// The transition table has no such move.
+/// The transition table has no such transition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a {from} job does not take {event:?}")]
 pub struct IllegalMove {
     /// The status that the job is in.
     pub from: JobStatus,
-    /// What should have happened to it.
+    /// The event that does not apply.
     pub event: JobEvent,
 }
 
@@ -201,7 +201,7 @@ pub struct IllegalMove {
 ///
 /// # Errors
 ///
-/// The table has no such move.
+/// The table has no such transition.
 pub fn next(from: JobStatus, event: JobEvent) -> Result<JobStatus, IllegalMove> {
     use {JobEvent as E, JobStatus as S};
     let to = match (from, event) {
@@ -209,15 +209,15 @@ pub fn next(from: JobStatus, event: JobEvent) -> Result<JobStatus, IllegalMove> 
         (S::Created, E::Delay) => S::Scheduled,
         (S::Pending, E::Claim) => S::Dispatched,
         (S::Dispatched, E::Start) => S::Running,
-        // A worker's word that it started is information, never a condition: an end may come first.
+        // A reported start is information, not a condition: the end may arrive first.
         (S::Dispatched | S::Running, E::Succeed) => S::Completed,
         (S::Dispatched | S::Running, E::RetryLater) => S::Scheduled,
-        // The worker stopped in good order, or never started: another takes it, no retry used up.
+        // The worker stopped in good order or never started the job: another gets it, and no retry is used.
         (S::Dispatched | S::Running, E::GiveBack) => S::Pending,
         (S::Dispatched | S::Running, E::GiveUp) => S::Failed,
         (S::Dispatched | S::Running, E::GiveUpTimedOut) => S::TimedOut,
-        // What waits is cancelled at once; under a worker it is only asked for, and the attempt's
-        // end decides.
+        // A waiting job is cancelled at once; for a live one the request is recorded, and the end of the
+        // attempt decides.
         (S::Created | S::Pending | S::Scheduled, E::Cancel) => S::Cancelled,
         (S::Dispatched | S::Running, E::Stopped) => S::Cancelled,
         (S::Completed | S::Failed | S::TimedOut | S::Cancelled, E::Revive) => S::Pending,
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_persons_retry_leads_out_of_a_final_status() {
+    fn only_a_manual_retry_leads_out_of_a_final_status() {
         for from in JobStatus::ALL.into_iter().filter(|status| status.is_final()) {
             for event in JobEvent::ALL {
                 assert_eq!(next(from, event).is_ok(), event == JobEvent::Revive);

@@ -1,44 +1,44 @@
-//! What jobs, users and servers send is data: nothing of it reaches a terminal as a control code.
-//! One cleaner stands before every terminal.
+//! Makes text from jobs, users and servers safe for a terminal: no control code gets through. All output
+//! to a terminal passes one cleaner.
 
 use std::borrow::Cow;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Longest line shown; the rest is counted.
+/// Longest line shown, in bytes; the bytes beyond are counted.
 pub const LINE_BYTES: usize = 16 * 1024;
-/// An escape sequence that goes on for longer was none.
+/// A longer sequence, in bytes, is not an escape sequence.
 const ESCAPE_BYTES: usize = 4 * 1024;
 const TAB: usize = 8;
 
-/// What becomes of colours in the text.
+/// The treatment of colours in the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Styles {
-    /// Taken out.
+    /// Removed.
     Drop,
-    /// Written anew as sequences of our own: weight, underline and colours, nothing else.
+    /// Rewritten, as weight, underline and colours only.
     Keep,
 }
 
-/// Turns any bytes into text that is safe to show. State goes over from chunk to chunk, so a
-/// sequence cut in two is still known.
+/// Turns any bytes into text that is safe to show. State carries over between chunks, so that a sequence
+/// split over two chunks is recognised.
 #[derive(Debug)]
 pub struct Cleaner {
     styles: Styles,
     escape: Escape,
-    /// Start of a character whose rest has not come.
+    /// First bytes of a character that is not complete yet.
     partial: Vec<u8>,
     line: String,
-    /// A part of the line was given out, by [`Self::flush`].
+    /// [`Self::flush`] has written a part of the line.
     flushed: bool,
     cells: usize,
     cut_bytes: usize,
-    /// A `\r` came: the next character but `\n` starts the line anew.
+    /// After `\r`: the next character other than `\n` starts the line anew.
     returned: bool,
     styled: bool,
 }
 
-/// Goes back over what was given out of a line, where its last part is to be shown.
+/// Clears the part of a line that was written before, to show its last part.
 const START_LINE_ANEW: &str = "\r\u{1b}[K";
 
 #[derive(Debug)]
@@ -46,7 +46,7 @@ enum Escape {
     None,
     /// After ESC.
     Start,
-    /// After `ESC [`, with what came since.
+    /// After `ESC [`, with the bytes since.
     Csi(Vec<u8>),
     /// A string (OSC, DCS, APC, PM, SOS): bytes so far, and whether the last was ESC.
     Text(usize, bool),
@@ -71,7 +71,7 @@ impl Cleaner {
         }
     }
 
-    /// Whole lines go to `out`; a line that has not ended stays until it has, or [`Self::flush`].
+    /// Appends whole lines to `out`; an unfinished line stays until its end or [`Self::flush`].
     pub fn push(&mut self, bytes: &[u8], out: &mut String) {
         let mut joined;
         let mut rest = bytes;
@@ -97,7 +97,7 @@ impl Cleaner {
                         text.chars().for_each(|c| self.char(c, out));
                     }
                     let Some(bad_len) = error.error_len() else {
-                        // Perhaps the rest of it is in the next chunk.
+                        // The rest may be in the next chunk.
                         self.partial = bad.to_vec();
                         return;
                     };
@@ -108,15 +108,15 @@ impl Cleaner {
         }
     }
 
-    /// Gives out the line so far, as a prompt without a newline needs it. The line goes on; where it
-    /// then is written over, as a progress bar does, what was given out is taken back, on a terminal.
+    /// Appends the line so far to `out`, for a prompt without a newline. Where the line is overwritten
+    /// later, as by a progress bar, the terminal clears the earlier part.
     pub fn flush(&mut self, out: &mut String) {
         out.push_str(&self.line);
         self.flushed |= !self.line.is_empty();
         self.line.clear();
     }
 
-    /// The end of the text: what is left, and a note where bytes were cut.
+    /// Appends the rest of the text, with a note where bytes were cut.
     pub fn finish(&mut self, out: &mut String) {
         for byte in std::mem::take(&mut self.partial) {
             self.invalid(byte);
@@ -141,7 +141,7 @@ impl Cleaner {
         match &mut self.escape {
             Escape::None => self.plain(c, out),
             _ if c == '\n' => {
-                // A line's end ends whatever sequence it stands in.
+                // A newline ends any sequence.
                 self.escape = Escape::None;
                 self.put('␛');
                 self.plain(c, out);
@@ -224,7 +224,7 @@ impl Cleaner {
         }
     }
 
-    /// After a `\r`: what was there is written over, and the last part of such a line is shown.
+    /// After a `\r`: discards the line so far, so that only its last part is shown.
     fn write_over(&mut self) {
         if !std::mem::take(&mut self.returned) {
             return;
@@ -280,9 +280,9 @@ impl Cleaner {
     }
 }
 
-/// Could act on a terminal, or hide what is there: controls, direction, what has no width or no ink
-/// (soft hyphen, fillers, tags), line breaks that are none. Joiners and the selectors of emoji and of
-/// variants of characters are left: scripts need them.
+/// Whether a character could act on a terminal or hide text: controls, direction marks, characters without
+/// width or ink (soft hyphen, fillers, tags), and unusual line breaks. Joiners and variation selectors stay,
+/// because scripts and emoji need them.
 fn is_unsafe(c: char) -> bool {
     matches!(c,
         '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{ad}' | '\u{34f}'
@@ -302,7 +302,7 @@ pub fn clean_text(bytes: &[u8]) -> String {
     out
 }
 
-/// A field of a table or an error: one safe line.
+/// Any text as one safe line, for a field of a table or an error.
 #[must_use]
 pub fn clean_line(text: &str) -> Cow<'_, str> {
     if text.chars().all(|c| !is_unsafe(c)) {
@@ -313,7 +313,7 @@ pub fn clean_line(text: &str) -> Cow<'_, str> {
     Cow::Owned(clean_text(joined.as_bytes()))
 }
 
-/// `83.7 MiB`, for people.
+/// A size for people: `83.7 MiB`.
 #[must_use]
 pub fn format_bytes(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
@@ -322,7 +322,7 @@ pub fn format_bytes(bytes: u64) -> String {
     }
     let mut shown = bytes as f64 / 1024.0;
     let mut unit = 0;
-    // Where it would be written as 1024.
+    // It would round to 1024.
     while shown >= 1023.95 && unit + 1 < UNITS.len() {
         shown /= 1024.0;
         unit += 1;
@@ -336,7 +336,7 @@ pub fn cells(text: &str) -> usize {
     text.width()
 }
 
-/// At most `most` cells, cut at a character with `…`, or `~` in ASCII.
+/// Cuts a text to at most `most` cells, at a character, with `…`, or `~` in ASCII.
 #[must_use]
 pub fn truncate_cells(text: &str, most: usize, ascii: bool) -> Cow<'_, str> {
     if text.width() <= most {
@@ -358,10 +358,10 @@ pub fn truncate_cells(text: &str, most: usize, ascii: bool) -> Cow<'_, str> {
     Cow::Owned(kept)
 }
 
-/// JSON text that is equal, and safe to show: what JSON leaves unescaped is escaped.
+/// Equal JSON text that is safe to show: unsafe characters that JSON allows are escaped.
 #[must_use]
 pub fn escape_json(json: &str) -> Cow<'_, str> {
-    // Newlines of pretty JSON stand between tokens; inside strings JSON escapes them itself.
+    // Newlines of pretty JSON are between tokens; inside strings JSON escapes them itself.
     if !json.chars().any(|c| c != '\n' && is_unsafe(c)) {
         return Cow::Borrowed(json);
     }
@@ -378,7 +378,7 @@ pub fn escape_json(json: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// The candidate that was probably meant.
+/// The most similar candidate, if one is similar enough.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     let most = (word.chars().count() / 3).clamp(1, 3);
@@ -414,11 +414,11 @@ mod tests {
     }
 
     #[test]
-    fn of_a_progress_bar_the_last_part_is_shown() {
+    fn the_last_part_of_a_progress_bar_is_shown() {
         assert_eq!(clean(b"10%\r50%\r100%\r\nok\n"), "100%\nok\n");
     }
 
-    /// What a terminal has on its lines after it was written to.
+    /// The lines of a terminal after this output.
     fn on_a_terminal(written: &str) -> String {
         let mut lines = String::new();
         for line in written.split_inclusive('\n') {
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_progress_bar_the_last_part_is_shown_though_each_was_shown_when_it_came() {
+    fn a_flushed_progress_bar_is_overwritten_by_its_last_part() {
         let mut cleaner = Cleaner::new(Styles::Drop);
         let mut shown = String::new();
         for (part, on_screen) in [
@@ -447,12 +447,12 @@ mod tests {
         }
         assert!(
             !clean(b"10%\r50%").contains('\r'),
-            "a text that is shown once has nothing to take back"
+            "text without a flush has no part to clear"
         );
     }
 
     #[test]
-    fn what_has_no_ink_is_shown() {
+    fn characters_without_ink_are_replaced() {
         for hidden in "\u{ad}\u{34f}\u{180e}\u{2062}\u{3164}\u{e0000}\u{e0041}\u{e007f}".chars() {
             assert_eq!(clean(format!("a{hidden}b").as_bytes()), "a\u{fffd}b", "{hidden:?}");
             assert_eq!(clean_line(&format!("a{hidden}b")), "a\u{fffd}b", "{hidden:?}");
@@ -468,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_are_kept_only_when_asked_for_and_end_with_the_line() {
+    fn colours_stay_only_on_request_and_end_with_the_line() {
         assert_eq!(clean(b"\x1b[31mred\x1b[0m"), "red");
         let mut out = String::new();
         let mut cleaner = Cleaner::new(Styles::Keep);
@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sequence_or_character_cut_in_two_is_still_known() {
+    fn a_sequence_or_character_cut_in_two_is_recognised() {
         let whole = "ä\u{1b}[2Jö\u{1b}]0;x\u{7}end\n".as_bytes();
         for cut in 0..whole.len() {
             let mut out = String::new();
@@ -491,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_is_cut_and_says_by_how_much() {
+    fn a_long_line_is_cut_and_shows_by_how_much() {
         let shown = clean(&[b'x'; LINE_BYTES + 5_000]);
         assert!(shown.ends_with("… +5 KiB"), "{}", &shown[shown.len() - 20..]);
     }
@@ -505,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_told_in_a_unit_that_is_short() {
+    fn sizes_are_printed_in_a_short_unit() {
         for (bytes, text) in [
             (0, "0 B"),
             (1_023, "1023 B"),

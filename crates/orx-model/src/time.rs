@@ -1,4 +1,4 @@
-//! Instants and spans as people and programs write them. Reads no clock: `now` is an argument.
+//! Instants and durations as text, for people and programs. Reads no clock: `now` is an argument.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,17 +13,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The first and the last moment of the years 0 to 9999: what RFC 3339 can say.
+    /// The first moment of the year 0: the earliest in RFC 3339.
     pub const MIN: Self = Self(-62_167_219_200_000);
     /// The last moment of the year 9999.
     pub const MAX: Self = Self(253_402_300_799_999);
 
-    /// Of the years 0 to 9999, which every reader of times takes.
+    /// Whether it is in the years 0 to 9999, which every reader accepts.
     fn known(self) -> Option<Self> {
         (Self::MIN..=Self::MAX).contains(&self).then_some(self)
     }
 
-    /// The instant so many milliseconds after 1970-01-01 UTC.
+    /// The instant this many milliseconds after 1970-01-01 UTC.
     #[must_use]
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
@@ -35,26 +35,26 @@ impl Timestamp {
         self.0
     }
 
-    /// Later by a span; at the end of what can be said, that.
+    /// Later by a duration, at most the latest instant.
     #[must_use]
     pub fn saturating_add(self, span: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// Earlier by a span; at the start of what can be said, that.
+    /// Earlier by a duration, at least the earliest instant.
     #[must_use]
     pub fn saturating_sub(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// How long after `earlier`; zero if it is not.
+    /// The time since `earlier`; zero where `earlier` is later.
     #[must_use]
     pub fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0).max(0).unsigned_abs())
     }
 
     fn utc(self) -> DateTime<Utc> {
-        // Outside of them, the nearest that every reader takes.
+        // Outside the range, the nearest instant that every reader accepts.
         DateTime::from_timestamp_millis(self.clamp(Self::MIN, Self::MAX).0).unwrap_or_default()
     }
 }
@@ -65,7 +65,7 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// The text is no time.
+/// The text is not a time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected a time such as `2026-01-31T18:42:05Z`, `18:42` or `yesterday`, found `{found}`")]
 pub struct ParseTimeError {
@@ -102,18 +102,18 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// What the clocks of a place show: where wall-clock times are read and shown. All in seconds since
-/// 1970, of a wall clock as if it were UTC. `orx-schedule` has the clocks of time zones.
+/// The wall clock of a place, for parsing and printing local times. All values are seconds since 1970; a
+/// wall-clock time counts as if it were UTC. `orx-schedule` implements it for time zones.
 pub trait WallClock {
     /// Seconds east of UTC at an instant.
     fn offset_at(&self, at: i64) -> i64;
 
-    /// The first instant at which the clock shows `wall` or later: of two the earlier, of none the end
-    /// of the gap.
+    /// The first instant at which the clock shows `wall` or later: the earlier of two, or the end of a
+    /// gap.
     fn first_reaching(&self, wall: i64) -> i64;
 }
 
-/// The clock that never changes.
+/// The clock of UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct UtcClock;
 
@@ -139,19 +139,19 @@ fn shown(clock: &dyn WallClock, at: Timestamp) -> DateTime<FixedOffset> {
     let offset = clock.offset_at(at.0.div_euclid(1_000));
     let offset = i32::try_from(offset).ok().and_then(FixedOffset::east_opt);
     let utc = at.utc();
-    // At the ends of what chrono can say there is no room for an offset.
+    // An offset may exceed the range of chrono.
     match offset.filter(|offset| utc.naive_utc().checked_add_offset(*offset).is_some()) {
         Some(offset) => utc.with_timezone(&offset),
         None => utc.fixed_offset(),
     }
 }
 
-/// Which `18:42` is meant.
+/// Which day a time such as `18:42` is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Toward {
-    /// The last one that has been.
+    /// The latest in the past.
     Past,
-    /// The next one to come.
+    /// The next in the future.
     Future,
 }
 
@@ -209,17 +209,17 @@ pub fn parse_time(
 fn without_seconds(text: &str) -> Option<Timestamp> {
     const WALL: usize = "2027-01-01T09:00".len();
     let (wall, zone) = text.split_at_checked(WALL)?;
-    // What follows is the zone, and no seconds. RFC 3339 says the rest.
+    // The rest is the zone, without seconds.
     if !zone.starts_with(['Z', 'z', '+', '-']) {
         return None;
     }
     format!("{wall}:00{zone}").parse().ok()
 }
 
-/// Why a text is no duration.
+/// Why a text is not a duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseDurationError {
-    /// It is not written as one.
+    /// The text is not a duration.
     #[error("expected a duration such as `90s`, `2h30m` or `500ms`, found `{found}`")]
     Form {
         /// The text that was found, cut to 80 characters.
@@ -228,7 +228,7 @@ pub enum ParseDurationError {
     /// It is longer than ten years.
     #[error("expected a duration of at most ten years (`3650d`), found `{found}`")]
     TooLong {
-        /// Bytes that it has.
+        /// Bytes of the text.
         found: String,
     },
 }
@@ -279,7 +279,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, ParseDurationError> {
     Ok(Duration::from_millis(total_ms.round() as u64))
 }
 
-/// For people, two units at most: `4m12s`, `3d4h`, `310ms`, `2.0s`.
+/// A duration for people, with at most two units: `4m12s`, `3d4h`, `310ms`, `2.0s`.
 #[must_use]
 pub fn format_duration(span: Duration) -> String {
     let ms = span.as_millis() as u64;
@@ -303,16 +303,16 @@ fn two(large: u64, large_unit: &str, small: u64, small_unit: &str) -> String {
     }
 }
 
-/// By how much a clock was set, milliseconds, for people: `ahead by 10m`, `back by 2h`.
+/// A change of a clock by milliseconds, for people: `ahead by 10m`, `back by 2h`.
 #[must_use]
 pub fn jump_words(by_ms: i64) -> String {
-    // To the second: two clocks are not read in the same moment.
+    // In seconds, because two clocks are not read in the same moment.
     let seconds = by_ms.unsigned_abs().saturating_add(500) / 1_000;
     let by = format_duration(Duration::from_secs(seconds));
     if by_ms < 0 { format!("back by {by}") } else { format!("ahead by {by}") }
 }
 
-/// Without loss of a millisecond: reads back as the same span.
+/// A duration to the millisecond: parses to the same value.
 #[must_use]
 pub fn format_exact(span: Duration) -> String {
     let mut ms = span.as_millis() as u64;
@@ -329,12 +329,12 @@ pub fn format_exact(span: Duration) -> String {
     text
 }
 
-/// How times are shown.
+/// The style in which times are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeStyle {
     /// `4m12s ago`, `in 3h`.
     Relative,
-    /// The wall clock of the place, with its offset.
+    /// Local wall-clock time with its offset.
     Local,
     /// RFC 3339 in UTC.
     Utc,
@@ -356,7 +356,7 @@ impl FromStr for TimeStyle {
     }
 }
 
-/// A time in a style; `clock` is that of the reader's place.
+/// A time in a style; `clock` is the reader's wall clock.
 #[must_use]
 pub fn format_time(
     at: Timestamp,
@@ -369,7 +369,7 @@ pub fn format_time(
             format!("in {}", format_duration(at.saturating_since(now)))
         }
         TimeStyle::Relative => format!("{} ago", format_duration(now.saturating_since(at))),
-        // With its offset: absolute times always show their zone.
+        // Absolute times always show their zone.
         TimeStyle::Local => shown(clock, at).format("%Y-%m-%d %H:%M:%S%.3f %:z").to_string(),
         TimeStyle::Utc => at.to_string(),
         TimeStyle::Unix => format!("{}.{:03}", at.0.div_euclid(1_000), at.0.rem_euclid(1_000)),
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_that_is_too_long_is_said_to_be() {
+    fn a_duration_that_is_too_long_is_an_error_of_its_own() {
         for text in ["3651d", "99999999999999999999d"] {
             let error = parse_duration(text).expect_err("too long").to_string();
             assert!(error.contains("at most ten years (`3650d`)"), "{error}");

@@ -1,5 +1,4 @@
-//! Tokens as the API speaks of them. The text of a token is in one answer only: the one to the
-//! request that made it.
+//! Tokens in the API. The text of a token is in one response only: to the request that created it.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,52 +10,52 @@ use crate::Timestamp;
 pub struct TokenRequest {
     /// `service`, `read`, `admin`, `exec`, `worker`, `node`; at least one.
     pub scopes: Vec<String>,
-    /// For people: what it is for. At most 128 characters.
+    /// What the token is for; at most 128 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// Ends so long from now; without it, it does not end by itself.
+    /// Lifetime from now, in milliseconds; without it, the token does not expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_ms: Option<u64>,
 }
 
-/// What is known of a token. Never the token.
+/// A token without its text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TokenView {
-    /// The part that is no secret, and names it.
+    /// The public part of the token, by which it is listed and revoked.
     pub id: String,
-    /// What it may do.
+    /// The scopes of the token.
     pub scopes: Vec<String>,
-    /// What it is for, in the words of who made it.
+    /// What the token is for, as its creator wrote it.
     pub note: String,
     /// `valid`, `expired` or `revoked`.
     pub state: TokenState,
     /// When it was made.
     pub created_at: Timestamp,
-    /// From when it does not count; absent for never.
+    /// When it expires; absent where it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
     /// When it was revoked; absent where it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
-    /// Roughly, and only as far as the server that answers knows since its start.
+    /// Last use, roughly, as far as this server has seen it since its start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used_at: Option<Timestamp>,
 }
 
-/// Whether a token counts.
+/// Whether a token is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenState {
-    /// It counts.
+    /// The token is valid.
     Valid,
-    /// Its time is over.
+    /// The token has expired.
     Expired,
-    /// Somebody took it back.
+    /// The token was revoked.
     Revoked,
 }
 
 impl TokenState {
-    /// The name as JSON has it.
+    /// The name in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -67,29 +66,29 @@ impl TokenState {
     }
 }
 
-/// A token that was made.
+/// A new token.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TokenMade {
     /// Version of the format: 1.
     pub v: u32,
-    /// The token itself. It is shown here, and nowhere again.
+    /// The token itself. No other response contains it.
     pub token: String,
     /// The id by which it is listed and revoked.
     pub id: String,
-    /// What it may do.
+    /// The scopes of the token.
     pub scopes: Vec<String>,
     /// What it is for.
     pub note: String,
     /// When it was made.
     pub created_at: Timestamp,
-    /// From when it does not count; absent for never.
+    /// When it expires; absent where it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
 }
 
 impl std::fmt::Debug for TokenMade {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Never the token.
+        // The token is not printed.
         f.debug_struct("TokenMade").field("id", &self.id).finish_non_exhaustive()
     }
 }
@@ -103,26 +102,26 @@ pub struct TokenList {
     pub tokens: Vec<TokenView>,
 }
 
-/// Tokens to revoke: all of them, or none where one is not known.
+/// Tokens to revoke: all of them, or none where one is unknown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RevokeRequest {
-    /// 1 to 100.
+    /// Ids of the tokens, 1 to 100.
     pub ids: Vec<String>,
 }
 
-/// What became of a request to revoke.
+/// The result of a request to revoke.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RevokeAnswer {
     /// Version of the format: 1.
     pub v: u32,
-    /// In the order asked for. One that was revoked before keeps its time.
+    /// In the order of the request. A token that was revoked before keeps its time.
     pub tokens: Vec<TokenView>,
 }
 
 /// Routes of the API.
 pub mod path {
-    /// GET lists, POST makes one.
+    /// GET lists tokens, POST creates one.
     pub const TOKENS: &str = "/admin/v1/tokens";
     /// Revoke tokens.
     pub const TOKENS_REVOKE: &str = "/admin/v1/tokens/revoke";

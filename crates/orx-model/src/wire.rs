@@ -1,4 +1,4 @@
-//! What goes over HTTP between clients and the server, and where. Times are RFC 3339 UTC,
+//! Paths and bodies of HTTP between clients, workers and servers. Times are RFC 3339 UTC,
 //! durations `…_ms`, names snake_case; fields are added, never renamed within a version.
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -16,14 +16,14 @@ use crate::schedule::wire::ScheduleCounts;
 use crate::status::JobStatus;
 use crate::time::Timestamp;
 
-/// The version that every JSON answer carries as `"v"`.
+/// The version that every JSON response contains as `"v"`.
 pub const V: u32 = 1;
 
 /// Paths. `{job}` is an id, an attempt such as `1423.2`, or `key:` and an idempotency key.
 pub mod path {
     /// Enqueue one job, or list jobs.
     pub const JOBS: &str = "/api/v1/jobs";
-    /// NDJSON in, NDJSON out, line by line in order.
+    /// Enqueue a batch: NDJSON in, NDJSON out, line by line in order.
     pub const JOBS_BATCH: &str = "/api/v1/jobs/batch";
     /// Cancel jobs.
     pub const JOBS_CANCEL: &str = "/api/v1/jobs/cancel";
@@ -41,7 +41,7 @@ pub mod path {
     pub const QUEUES: &str = "/admin/v1/queues";
     /// One queue.
     pub const QUEUE: &str = "/admin/v1/queues/{queue}";
-    /// Dead letters, by pages.
+    /// Dead letters, page by page.
     pub const DEAD_LETTERS: &str = "/admin/v1/dead-letters";
     /// Retry dead letters.
     pub const DEAD_LETTERS_RETRY: &str = "/admin/v1/dead-letters/retry";
@@ -53,13 +53,13 @@ pub mod path {
     pub const WORKER: &str = "/admin/v1/workers/{worker}";
     /// Drain, resume or fence workers.
     pub const WORKERS_ORDER: &str = "/admin/v1/workers/order";
-    /// The cluster as it stands.
+    /// The state of the cluster.
     pub const CLUSTER: &str = "/admin/v1/cluster";
     /// A worker registers.
     pub const WORKER_REGISTER: &str = "/worker/v1/register";
     /// A worker's heartbeat.
     pub const WORKER_HEARTBEAT: &str = "/worker/v1/heartbeat";
-    /// NDJSON of [`super::InboxLine`], for as long as the worker reads.
+    /// A worker's inbox: NDJSON of [`super::InboxLine`], for as long as the worker reads.
     pub const WORKER_INBOX: &str = "/worker/v1/inbox";
     /// A worker sends messages.
     pub const WORKER_PUBLISH: &str = "/worker/v1/publish";
@@ -67,22 +67,23 @@ pub mod path {
     pub const NODE_PUBLISH: &str = "/node/v1/publish";
     /// The description of the API.
     pub const OPENAPI: &str = "/openapi.json";
-    /// The process lives.
+    /// Liveness of the process.
     pub const HEALTHZ: &str = "/healthz";
-    /// The node can take jobs.
+    /// Readiness of the node to accept jobs.
     pub const READYZ: &str = "/readyz";
     /// Metrics for Prometheus.
     pub const METRICS: &str = "/metrics";
 }
 
-/// Header whose value makes a repeated enqueue the same job, like [`EnqueueRequest::key`].
+/// Header with an idempotency key: a repeated enqueue returns the same job, as with
+/// [`EnqueueRequest::key`].
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-/// A job to accept. What is left out gets the server's defaults.
+/// A job to enqueue. Absent fields get the server's defaults.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnqueueRequest {
-    /// The job type. May be left out with `command`: then it is named after the program.
+    /// The job type. Optional with `command`: the job is then named after the program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Name>,
     /// Any JSON; `{}` if left out. At most 256 KiB, nested at most 64 deep; numbers that a double
@@ -103,75 +104,74 @@ pub struct EnqueueRequest {
     /// The priority; if left out, that of the job type or queue, else normal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<Priority>,
-    /// Not before this time.
+    /// The job does not start before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_at: Option<Timestamp>,
-    /// Not before so long from now; not together with `run_at`.
+    /// Delay from now before which the job does not start, milliseconds; not together with `run_at`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay_ms: Option<u64>,
     /// Further tries after the first; if left out, as configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retries: Option<u32>,
-    /// Wait before the first retry.
+    /// Wait before the first retry, milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backoff_ms: Option<u64>,
-    /// Longest time of one attempt; 0 is without limit.
+    /// Longest time of one attempt, milliseconds; 0 is without limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
-    /// No attempt starts or goes on after it.
+    /// No attempt starts or continues after this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
-    /// Cancelled if not started so long from now.
+    /// The job is cancelled if it has not started this long from now, milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_ms: Option<u64>,
-    /// What happens when its worker or server dies under it; if left out, as configured.
+    /// What happens when its worker or server is lost; if left out, as configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_lost: Option<OnLost>,
     /// Labels the worker must have.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub require: Labels,
-    /// Tags: names and values to look for.
+    /// Tags: names and values for filters.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub tags: Labels,
-    /// Correlation id: passed on to the handler, and to look for. `corr` in JSON.
+    /// Correlation id, for the handler and for filters. `corr` in JSON.
     #[serde(rename = "corr", default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
-    /// Idempotency key: the same key gives the same job, for 24 h after it ended at least, whoever
-    /// sends it. With another job it is a conflict: all that is said of the job counts but `by`,
-    /// args by what they mean (the order of keys and the writing of numbers make no difference),
-    /// and left out they are `{}`.
+    /// Idempotency key: the same key returns the same job, for at least 24 h after the job ended, whoever
+    /// sends it. A different job with the same key is a conflict. All fields but `by` count for that;
+    /// `args` count by their meaning (key order and number format make no difference), and default to `{}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// Who asks, for people to read.
+    /// Who sends the request, for people to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
 }
 
-/// What became of a job to enqueue.
+/// The result of an enqueue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct EnqueueAnswer {
     /// Version of the format: 1.
     pub v: u32,
     /// The job.
     pub id: JobId,
-    /// The status that it is in.
+    /// The status of the job.
     pub status: JobStatus,
-    /// `false`: the key was known, and this is the job it made before.
+    /// `false`: the key was used before, and this is its job.
     pub created: bool,
-    /// Accepted, but something looks wrong: no live worker has such a handler, say.
+    /// Problems that do not prevent the job from being accepted, such as no live worker with its handler.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
 }
 
-/// Answer to one line of a batch.
+/// The result of one line of a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct BatchLine {
-    /// From 1.
+    /// Number of the line, from 1.
     pub line: u64,
     /// The job, where it was accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<JobId>,
-    /// `false`: the key was known, and `id` is the job it made before.
+    /// `false`: the key was used before, and `id` is its job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<bool>,
     /// Why it was not accepted.
@@ -190,7 +190,7 @@ pub struct ListQuery {
     /// Rows of the page at most, 1 to 500; 50 if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
-    /// `next` of the page before.
+    /// Cursor: `next` of the previous page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
     /// Oldest first instead of newest first.
@@ -199,7 +199,7 @@ pub struct ListQuery {
     /// Time zone for wall-clock times in the filter; UTC if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tz: Option<String>,
-    /// Count what matches as well.
+    /// Also count the matching jobs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<bool>,
 }
@@ -209,23 +209,23 @@ pub struct ListQuery {
 pub struct JobPage {
     /// Version of the format: 1.
     pub v: u32,
-    /// Without args, command and result, which the one job has. A page is bounded in bytes too: it may
-    /// have fewer than `limit` and go on with `next`.
+    /// The jobs, without args, command and result, which the single job contains. A page is also limited
+    /// in bytes: it may contain fewer than `limit` jobs and continue at `next`.
     pub jobs: Vec<JobSummary>,
-    /// Where the next page starts; none at the end.
+    /// Cursor of the next page; absent at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
-    /// How many match in all, where that was asked for.
+    /// How many jobs match in all; absent unless requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<Count>,
 }
 
-/// How many match: exact, or at least so many.
+/// A number of matching jobs, exact or a lower bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Count {
-    /// How many.
+    /// The number.
     pub count: u64,
-    /// `false`: there are at least so many.
+    /// `false`: there are at least this many.
     pub exact: bool,
 }
 
@@ -237,11 +237,11 @@ pub struct JobDetail {
     /// The job.
     #[serde(flatten)]
     pub job: Job,
-    /// Oldest first; the live one last.
+    /// The attempts, oldest first; the live one is last.
     pub attempts: Vec<Attempt>,
 }
 
-/// By hand: serde reads a flattened part through a buffer that cannot hold JSON as text.
+/// Not derived: serde reads a flattened part through a buffer that cannot hold raw JSON text.
 impl<'de> Deserialize<'de> for JobDetail {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
@@ -266,7 +266,7 @@ pub struct ResultAnswer {
     pub id: JobId,
     /// The status.
     pub status: JobStatus,
-    /// What its handler returned; absent while there is none.
+    /// What its handler returned; absent until there is a result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Value)]
     pub result: Option<Json>,
@@ -277,52 +277,52 @@ pub struct ResultAnswer {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct WaitQuery {
-    /// Answer at the latest after so long; at most 60000, 30000 if left out.
+    /// Respond after this many milliseconds at the latest; at most 60000, default 30000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
-    /// Wait for this status, or any final one; without it for any final one.
+    /// Wait for this status or any final one; by default for any final one.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub status: Option<JobStatus>,
-    /// What the server said last of itself: as soon as that has changed it answers, reached or not.
-    /// Without it, it does not answer for that.
+    /// The server condition of the previous response: the server responds as soon as its condition is
+    /// another one, even if the status is not reached. Absent: it does not respond for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<Condition>,
 }
 
-/// What stands in the way of a server's jobs, told to those who wait for them.
+/// A condition of the server that delays jobs, reported to clients that wait for them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Condition {
-    /// Nothing does.
+    /// None: jobs proceed.
     #[default]
     Well,
-    /// It was told to end: another server goes on with its jobs.
+    /// The server is shutting down: another server continues its jobs.
     Stopping,
-    /// There is no room on the disk of its store.
+    /// The disk of its store is full.
     StoreFull,
-    /// Its store takes no writes.
+    /// Its store accepts no writes.
     StoreAway,
-    /// What a later version says.
+    /// A condition of a later version.
     #[serde(other)]
     Other,
 }
 
 impl Condition {
-    /// Nothing stands in the way.
+    /// Whether jobs proceed.
     #[must_use]
     pub fn is_well(&self) -> bool {
         *self == Self::Well
     }
 }
 
-/// A job that was waited for.
+/// The result of a wait.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct WaitAnswer {
     /// Version of the format: 1.
     pub v: u32,
-    /// The job is in the awaited status, or a final one.
+    /// Whether the job has the awaited status or a final one.
     pub reached: bool,
-    /// What stands in the way of the server's jobs.
+    /// The server's condition.
     #[serde(default, skip_serializing_if = "Condition::is_well")]
     pub condition: Condition,
     /// The job.
@@ -334,50 +334,50 @@ pub struct WaitAnswer {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct LogsQuery {
-    /// Start after this place: `attempt:seq`.
+    /// Start after this position: `attempt:seq`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
-    /// Only this attempt; without it all, oldest first.
+    /// Only this attempt; by default all, oldest first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
     /// Only these streams, separated by commas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<String>,
-    /// Only about the last so many lines (whole chunks; a client cuts them exactly).
+    /// About this many last lines: the server sends whole chunks, and a client cuts them exactly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tail: Option<u32>,
-    /// Stay until the job has ended and everything has been sent.
+    /// Keep sending until the job has ended and all output has been sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follow: Option<bool>,
 }
 
-/// One line of the NDJSON that `GET …/logs` answers.
+/// One line of the NDJSON response to `GET …/logs`.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LogEvent {
     /// Output.
     Chunk(LogPart),
-    /// Sent about every 5 s while nothing else is: the link lives. While following also as soon as
-    /// what the server says of itself has changed.
+    /// Sent about every 5 s without other lines, to show that the connection is open. While following,
+    /// also sent as soon as the server's condition changes.
     Ping {
-        /// What stands in the way of the server's jobs.
+        /// The server's condition.
         #[serde(default, skip_serializing_if = "Condition::is_well")]
         condition: Condition,
     },
-    /// While following: all that was printed before has been sent. Sent once.
+    /// While following: all earlier output has been sent. Sent once.
     Live {},
-    /// The status changed: sent once at the start too, while following.
+    /// While following: the status, once at the start and after each change.
     Status {
         /// The status from now on.
         status: JobStatus,
-        /// The attempt that is live, or was the last; 0 before the first.
+        /// Number of the live or latest attempt; 0 before the first.
         attempt: u32,
     },
-    /// All has been sent. While following: the job has ended.
+    /// All output has been sent. While following: the job has ended.
     End {
-        /// Where to go on should the job be retried.
+        /// The position to continue at if the job is retried.
         cursor: String,
-        /// The job as it stands then.
+        /// The job at that moment.
         job: Box<Job>,
     },
 }
@@ -390,11 +390,11 @@ pub struct LogPart {
     pub cursor: String,
     /// Number of the attempt, from 1.
     pub attempt: u32,
-    /// Which output it is of.
+    /// The output that it belongs to.
     pub stream: Stream,
     /// When the worker read it.
     pub at: Timestamp,
-    /// Bytes that were left out directly before.
+    /// Bytes that were dropped directly before this chunk.
     #[serde(default)]
     pub dropped_bytes: u64,
     /// Text, or `{"base64": "…"}` where the bytes are not UTF-8.
@@ -404,7 +404,7 @@ pub struct LogPart {
 }
 
 impl LogPart {
-    /// The cursor, read.
+    /// The parsed cursor.
     #[must_use]
     pub fn position(&self) -> Option<LogCursor> {
         self.cursor.parse().ok()
@@ -424,19 +424,19 @@ pub struct ChangeRequest {
     /// Time zone of wall-clock times in the filter; UTC if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tz: Option<String>,
-    /// Why, for people to read.
+    /// The reason, for people to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Who asked, for people to read.
+    /// Who sends the request, for people to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// Change nothing, say what would be.
+    /// Dry run: change nothing and report what would change.
     #[serde(default)]
     pub dry_run: bool,
-    /// Change nothing if more would be changed.
+    /// Change nothing if more than this many jobs would change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_affected: Option<u64>,
-    /// Cancel only: do not wait for the worker.
+    /// For a cancel only: do not wait for the worker.
     #[serde(default)]
     pub force: bool,
     /// Only jobs still in this status are changed.
@@ -444,25 +444,25 @@ pub struct ChangeRequest {
     pub expected: Option<JobStatus>,
 }
 
-/// What became of one job of a change.
+/// The result of a change for one job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
-    /// It will not run.
+    /// Cancelled: it will not run.
     Cancelled,
-    /// Asked for: the attempt's end decides.
+    /// Cancel requested: the end of the attempt decides.
     Cancelling,
-    /// It runs again.
+    /// Retried: it runs again.
     Retried,
-    /// It is gone.
+    /// Deleted.
     Deleted,
-    /// Left alone: it had already ended.
+    /// Unchanged: it had already ended.
     AlreadyFinal,
-    /// Left alone: it has not ended, or its status is not the expected one.
+    /// Unchanged: it has not ended, or its status is not the expected one.
     NotInState,
     /// There is no such job.
     NotFound,
-    /// What a dry run would change.
+    /// A dry run would change it.
     Would,
 }
 
@@ -471,42 +471,41 @@ pub enum Change {
 pub struct Changed {
     /// The job.
     pub id: JobId,
-    /// What became of it.
+    /// The result.
     pub change: Change,
     /// Its status afterwards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<JobStatus>,
 }
 
-/// What became of a change.
+/// The result of a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ChangeAnswer {
     /// Version of the format: 1.
     pub v: u32,
-    /// Nothing was changed: this is what would be.
+    /// A dry run: nothing was changed, and the rest states what would be.
     pub dry_run: bool,
     /// How many were changed, or would be.
     pub affected: u64,
-    /// In the order asked for; with a filter the first 1000.
+    /// The jobs, in the order of the request; with a filter the first 1000.
     pub jobs: Vec<Changed>,
-    /// What the change did not come to, where it was cut short: `jobs` stand as they say.
+    /// The rest of a change that was cut short; the results in `jobs` are certain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rest: Option<Rest>,
 }
 
-/// Jobs of a change of which it is not known whether they were changed, or which were not tried.
-/// To ask again for them is safe.
+/// Jobs that a change did not reach, or for which its result is unknown. Repeating the request is safe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Rest {
-    /// What cut it short.
+    /// The cause.
     pub problem: Problem,
-    /// How many there are.
+    /// The number of these jobs.
     pub count: u64,
-    /// In the order asked for; with a filter the first 1000.
+    /// The jobs, in the order of the request; with a filter the first 1000.
     pub jobs: Vec<JobId>,
 }
 
-/// How many jobs stand where.
+/// Numbers of jobs by status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StatusCounts {
     /// Wait for other jobs.
@@ -517,7 +516,7 @@ pub struct StatusCounts {
     pub scheduled: u64,
     /// On their way to a worker.
     pub dispatched: u64,
-    /// Run.
+    /// Running.
     pub running: u64,
     /// Succeeded.
     pub completed: u64,
@@ -545,7 +544,7 @@ impl StatusCounts {
         }
     }
 
-    /// How many jobs are in a status.
+    /// The number of jobs in a status, for writing.
     #[must_use]
     pub fn of(&self, status: JobStatus) -> u64 {
         let mut counts = *self;
@@ -560,14 +559,14 @@ impl StatusCounts {
     }
 }
 
-/// A queue as it stands.
+/// The state of a queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct QueueView {
     /// Its name.
     pub queue: Name,
     /// Jobs by status.
     pub counts: StatusCounts,
-    /// When the longest-waiting ready job became due.
+    /// When the ready job that waits longest became due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_due: Option<Timestamp>,
 }
@@ -577,18 +576,18 @@ pub struct QueueView {
 pub struct QueueList {
     /// Version of the format: 1.
     pub v: u32,
-    /// By name.
+    /// The queues, by name.
     pub queues: Vec<QueueView>,
 }
 
-/// A job that used up its tries.
+/// A dead letter: a job with no further tries.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DeadLetter {
     /// The job.
     pub job: JobSummary,
     /// Why it is a dead letter.
     pub reason: DeadReason,
-    /// When it became one.
+    /// When it became a dead letter.
     pub at: Timestamp,
 }
 
@@ -597,32 +596,32 @@ pub struct DeadLetter {
 pub struct DeadLetterPage {
     /// Version of the format: 1.
     pub v: u32,
-    /// Newest first.
+    /// The dead letters, newest first.
     pub dead_letters: Vec<DeadLetter>,
-    /// Where the next page starts; none at the end. A page is bounded in bytes too.
+    /// Cursor of the next page; absent at the end. A page is also limited in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
 
-/// A worker as it stands.
+/// The state of a worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct WorkerView {
     /// The incarnation: a new one with every start.
     pub incarnation: Incarnation,
     /// The name.
     pub name: Name,
-    /// Name of its machine.
+    /// Name of its host.
     pub host: String,
-    /// Process id on its machine.
+    /// Process id on its host.
     pub pid: u32,
     /// Version of its program.
     pub version: String,
     /// Its state.
     pub state: WorkerState,
-    /// What is ordered of it.
+    /// The directive in force; absent for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<WorkerDirective>,
-    /// Heard of within its lease.
+    /// Whether its lease is valid.
     pub live: bool,
     /// What it can run: queues, handlers and labels.
     pub offer: Capabilities,
@@ -630,25 +629,25 @@ pub struct WorkerView {
     pub slots: u32,
     /// Slots that are busy.
     pub active: u32,
-    /// Prefetched jobs that wait at the worker for a slot.
+    /// Prefetched jobs that wait at the worker for a free slot.
     #[serde(default)]
     pub prefetched: u32,
-    /// Executions it may hold at once; 0 while it takes nothing.
+    /// Executions that it may hold at once; 0 while it accepts no jobs.
     #[serde(default)]
     pub capacity: u32,
-    /// How busy its machine is, where the system tells it.
+    /// Load of its host; absent where the system does not report it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<Load>,
-    /// The node that reaches it.
+    /// The node that it is connected to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<Incarnation>,
     /// When it started, by its own clock.
     pub started_at: Timestamp,
-    /// When its heartbeat came last, by the store's clock.
+    /// When its last heartbeat arrived, by the store's clock.
     pub seen_at: Timestamp,
 }
 
-/// All workers that are live, or were lately.
+/// All workers that are or recently were live.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct WorkerList {
     /// Version of the format: 1.
@@ -657,32 +656,32 @@ pub struct WorkerList {
     pub workers: Vec<WorkerView>,
 }
 
-/// The cluster as a node sees it.
+/// The state of the cluster, as one node sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ClusterStatus {
     /// Version of the format: 1.
     pub v: u32,
     /// Version of the node's program.
     pub version: String,
-    /// The node that answers.
+    /// The node that responds.
     pub node: Incarnation,
     /// When the node started.
     pub started_at: Timestamp,
-    /// The time at the node that answers.
+    /// The time at this node.
     pub now: Timestamp,
     /// `sqlite`, `postgres` or `memory`.
     pub store: String,
-    /// `full`, or how much an accepted job may lose.
+    /// `full`, or what a crash may lose of accepted jobs.
     pub durability: String,
     /// `direct`, or the broker that carries messages.
     pub transport: String,
-    /// The time zone database that this coordinator reads.
+    /// The time zone database of this coordinator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone_data: Option<ZoneData>,
-    /// Who leads; none while nobody does.
+    /// The leader; absent while there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader: Option<Incarnation>,
-    /// Of the leader; it grows with each new one.
+    /// The leader's epoch, which grows with each new leader.
     #[serde(default)]
     pub epoch: u64,
     /// The coordinators that share the store.
@@ -690,71 +689,71 @@ pub struct ClusterStatus {
     pub nodes: Vec<NodeView>,
     /// Jobs by status.
     pub counts: StatusCounts,
-    /// Counted up to 100000.
+    /// Number of dead letters, counted up to 100000.
     pub dead_letters: u64,
-    /// Schedules that need a look.
+    /// Schedules that need attention.
     #[serde(default)]
     pub schedules: ScheduleCounts,
     /// Workers within their lease.
     pub workers_live: u32,
-    /// Of live workers, all together.
+    /// Slots of all live workers together.
     pub slots: u32,
     /// Slots that are busy.
     pub active: u32,
-    /// Prefetched jobs that wait at live workers for a slot.
+    /// Prefetched jobs that wait at live workers for a free slot.
     #[serde(default)]
     pub prefetched: u32,
-    /// Whether the clock was set; none before a leader noted it.
+    /// Changes of the wall clock; absent before a leader recorded one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<ClockView>,
-    /// What this node reads, and what workers read that are heard here.
+    /// Subscriptions of this node, and of the workers connected to it.
     #[serde(default)]
     pub links: Vec<LinkView>,
-    /// What needs a person, worst first.
+    /// Problems that need an operator, worst first.
     pub attention: Vec<String>,
-    /// Times that hold: lease, heartbeat and so on, milliseconds by name.
+    /// Intervals in force, such as lease and heartbeat: milliseconds by name.
     pub settings_ms: std::collections::BTreeMap<String, u64>,
 }
 
-/// Something that is read from whatever carries messages, and how it stands.
+/// A subscription to the transport, and its connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LinkView {
-    /// What is read.
+    /// The channel that is read.
     pub of: LinkKind,
-    /// Whose inbox it is.
+    /// The worker whose inbox it is; absent for other channels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<Incarnation>,
     /// The name of that worker, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker_name: Option<Name>,
-    /// Else it is reconnected to, without end.
+    /// Whether it is connected; if not, the reader keeps reconnecting.
     pub connected: bool,
-    /// Since when that is so; none where that is not known.
+    /// Since when; absent where that is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
     /// Why it is not connected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// When a message that its reader published itself last came back to it; none where whatever carries
-    /// does not tell.
+    /// When the reader last received a message that it published itself; absent where the transport does
+    /// not report that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_echo: Option<Timestamp>,
 }
 
-/// What is read from a transport.
+/// A channel of the transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkKind {
-    /// What workers tell, read by the node.
+    /// Reports of workers, which a node reads.
     Events,
-    /// What nodes tell each other, read by the node.
+    /// Notifications between nodes, which a node reads.
     Broadcast,
-    /// What is sent to a worker, read by it.
+    /// Messages to one worker, which that worker reads.
     Inbox,
 }
 
 impl LinkKind {
-    /// The name as JSON has it.
+    /// The name in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -765,71 +764,71 @@ impl LinkKind {
     }
 }
 
-/// What leaders noticed of the wall clock.
+/// Changes of the wall clock that leaders noticed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ClockView {
-    /// How often it was set.
+    /// How often the clock was set.
     pub jumps: u64,
-    /// When that was last, by the new time.
+    /// When it was set last, by the new time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_at: Option<Timestamp>,
-    /// By how many milliseconds; less than nothing where it went back.
+    /// By how many milliseconds; negative where it went back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_by_ms: Option<i64>,
 }
 
-/// What a worker sends: envelopes with what it tells of its jobs.
+/// A worker's request: envelopes with reports about its jobs.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PublishRequest {
     /// The messages.
     #[schema(value_type = Vec<Object>)]
     pub envelopes: Vec<Envelope>,
-    /// How long to wait for what becomes of them, milliseconds, at most 30000; 10000 if left out.
-    /// With 0 the answer is `taken`, and the inbox says the rest.
+    /// How long to wait for the receipts, milliseconds: at most 30000, default 10000. With 0 each receipt
+    /// is `taken`, and acknowledgements follow in the inbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait_ms: Option<u64>,
 }
 
-/// What became of one envelope.
+/// The receipt for one envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Receipt {
-    /// It is in the store.
+    /// Recorded in the store.
     Recorded,
-    /// Its outcomes are of executions that are no longer current: nothing was changed. Final.
+    /// Final: its outcomes are of executions that are no longer current, and nothing was changed.
     Stale,
-    /// It waits to be recorded. If nothing more is heard of it, it is to be sent again.
+    /// Queued to be recorded. Without an acknowledgement, send it again.
     Taken,
-    /// Not taken: send it again later, here or elsewhere.
+    /// Not accepted: send it again later, here or to another node.
     TryAgain,
-    /// Not a message for coordinators, or of a type that is not known here: set aside.
+    /// Set aside: not a message for coordinators, or of an unknown type.
     NotForUs,
-    /// It cannot be read, or is no worker's to tell: final, and `refused` says why.
+    /// Final: it cannot be read, or a worker may not report it; `refused` contains the reason.
     Refused,
 }
 
-/// What became of the messages of a request.
+/// The receipts for the messages of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PublishAnswer {
     /// Version of the format: 1.
     pub v: u32,
-    /// In the order of the envelopes.
+    /// One receipt for each envelope, in order.
     pub receipts: Vec<Receipt>,
-    /// Why envelopes were refused.
+    /// The reasons for refused envelopes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<RefusedEnvelope>,
 }
 
-/// A message that was refused, and why.
+/// A refused message, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RefusedEnvelope {
-    /// Its place in the request, from 0.
+    /// Its index in the request, from 0.
     pub place: usize,
     /// What is wrong.
     pub problem: Problem,
 }
 
-/// Whose inbox to read.
+/// The inbox to read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -845,100 +844,100 @@ pub enum InboxLine {
     /// A message.
     #[schema(value_type = Object)]
     Envelope(Box<Envelope>),
-    /// Sent about every 5 s while nothing else is: the link lives.
+    /// Sent about every 5 s without other lines, to show that the connection is open.
     Ping {},
-    /// Another reader has it from now on. The last line.
+    /// Another reader has taken over the inbox. The last line.
     TakenOver {},
 }
 
-/// Where nodes send to each other.
+/// The destination of messages between nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeChannel {
-    /// The inbox of a worker that this node reaches, or the node's own.
+    /// The inbox of a worker connected to this node, or the node's own.
     Inbox(Incarnation),
-    /// What all nodes hear.
+    /// The broadcast to all nodes.
     Broadcast,
 }
 
 /// Messages of a node to another.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct NodePublishRequest {
-    /// Where they go.
+    /// Their destination.
     pub channel: NodeChannel,
     /// The messages.
     #[schema(value_type = Vec<Object>)]
     pub envelopes: Vec<Envelope>,
 }
 
-/// What is ordered of workers.
+/// An operator's command to workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WorkerCommand {
-    /// Take nothing new, finish the rest, and stay.
+    /// Accept no new jobs, finish the rest, and stay.
     Drain,
-    /// Take work again.
+    /// Accept jobs again.
     Resume,
-    /// Give the incarnation up: its attempts are lost at once and run elsewhere, and nothing it says
-    /// counts any more. Not to be taken back.
+    /// Declare the incarnation lost: its attempts are lost at once and run elsewhere, and its reports are
+    /// rejected. This cannot be undone.
     Fence,
 }
 
-/// An order to workers.
+/// A command to workers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WorkersOrderRequest {
-    /// What to order.
+    /// The command.
     pub command: WorkerCommand,
     /// Names, or incarnations (the first digits are enough). A name means every live worker of it.
     pub workers: Vec<String>,
-    /// Why, for people to read.
+    /// The reason, for people to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Who asked, for people to read.
+    /// Who sends the request, for people to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// Change nothing, say what would be.
+    /// Dry run: change nothing and report what would change.
     #[serde(default)]
     pub dry_run: bool,
 }
 
-/// What became of an order to one worker.
+/// The result of a command for one worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct WorkerOrdered {
     /// The incarnation: a new one with every start.
     pub incarnation: Incarnation,
     /// The name.
     pub name: Name,
-    /// The order stands. `false`: the worker is gone, or fenced.
+    /// Whether the command is in force; `false` where the worker is gone or fenced.
     pub done: bool,
     /// Attempts it held at that time.
     pub active: u32,
 }
 
-/// What became of an order.
+/// The result of a command to workers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct WorkersOrderAnswer {
     /// Version of the format: 1.
     pub v: u32,
-    /// Nothing was changed: this is what would be.
+    /// A dry run: nothing was changed, and the rest states what would be.
     pub dry_run: bool,
     /// The workers.
     pub workers: Vec<WorkerOrdered>,
 }
 
-/// One worker with what it runs.
+/// One worker with its attempts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct WorkerDetail {
     /// Version of the format: 1.
     pub v: u32,
     /// The worker.
     pub worker: WorkerView,
-    /// What it holds.
+    /// The attempts that it holds.
     pub attempts: Vec<WorkerAttempt>,
 }
 
-/// What a worker holds.
+/// An attempt that a worker holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct WorkerAttempt {
     /// The job.
@@ -954,47 +953,47 @@ pub struct WorkerAttempt {
     /// When it started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
-    /// A person wants it cancelled.
+    /// A cancel was requested.
     pub cancel_requested: bool,
 }
 
-/// A coordinator, as the others know it.
+/// A coordinator, as it registered in the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct NodeView {
     /// The node's incarnation.
     pub node: Incarnation,
     /// The name.
     pub name: Name,
-    /// Where other nodes reach it.
+    /// The URL at which other nodes reach it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// Version of its program.
     pub version: String,
-    /// Of the time zone database that it reads: `2025b`, or `unknown`.
+    /// Version of its time zone database: `2025b`, or `unknown`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone_version: Option<String>,
-    /// It is the leader.
+    /// Whether it is the leader.
     pub leads: bool,
-    /// Heard of lately.
+    /// Whether its heartbeat is recent.
     pub live: bool,
     /// When it started.
     pub started_at: Timestamp,
-    /// When its heartbeat came last.
+    /// When its last heartbeat arrived.
     pub seen_at: Timestamp,
 }
 
-/// Which time zone database a node reads.
+/// The time zone database of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ZoneData {
     /// A folder, or `compiled in`.
     pub source: String,
-    /// Of the IANA database: `2025b`. Absent where the folder does not say.
+    /// Version of the IANA database: `2025b`. Absent where the folder does not contain it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
 
 impl ZoneData {
-    /// For people: the version, or that it is unknown.
+    /// The version for people, or `unknown`.
     #[must_use]
     pub fn version_text(&self) -> &str {
         self.version.as_deref().unwrap_or("of unknown version")

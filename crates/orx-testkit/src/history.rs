@@ -346,7 +346,7 @@ impl<'a> Checker<'a> {
             match &record.fact {
                 Fact::Accepted { key, job } => {
                     match self.jobs.get(job) {
-                        None => broken.push(format!("I1: job {job} was accepted and does not exist")),
+                        None => broken.push(format!("I1: job {job} was accepted and is missing")),
                         Some(detail) if !detail.job.state.status.is_final() => {
                             let status = detail.job.state.status;
                             broken

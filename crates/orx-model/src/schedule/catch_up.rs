@@ -1,25 +1,25 @@
-//! How many missed slots a schedule runs afterwards.
+//! How many missed slots a schedule catches up.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// How many of the slots that were missed are run afterwards. As text `none`, `one`, `all`, `all:5`.
+/// How many missed slots are caught up. As text `none`, `one`, `all`, `all:5`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum CatchUp {
     /// None of them.
     None,
-    /// One run makes good for all: the newest slot within the window. A slot that is just due is
-    /// that run.
+    /// One run for all of them: the newest slot within the window. A slot that is due now counts as that
+    /// run.
     #[default]
     One,
-    /// The newest so many, oldest first; 1 to [`CatchUp::ALL_MAX`].
+    /// The newest slots up to this number, oldest first; 1 to [`CatchUp::ALL_MAX`].
     All(u32),
 }
 
 impl CatchUp {
-    /// What `all` without a number is: nothing is done without a bound.
+    /// The number for `all` without one.
     pub const ALL_MAX: u32 = 1_000;
 }
 
@@ -34,7 +34,7 @@ impl fmt::Display for CatchUp {
     }
 }
 
-/// The text is no catch-up policy.
+/// The text is not a catch-up policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "expected `none`, `one`, `all` or `all:N` with N of 1 to {}, found `{found}`",
@@ -79,7 +79,7 @@ impl<'de> Deserialize<'de> for CatchUp {
     }
 }
 
-/// By hand: it is a string, and derived it would be an object.
+/// Not derived: the JSON form is a string.
 impl utoipa::PartialSchema for CatchUp {
     fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
         utoipa::openapi::ObjectBuilder::new()

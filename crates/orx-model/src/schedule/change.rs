@@ -1,4 +1,4 @@
-//! Changes of a schedule that name only what they change, and what they changed.
+//! Partial changes of a schedule, and the differences that they make.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,25 +16,24 @@ use crate::policy::{OnLost, Priority};
 use crate::text::clean_line;
 use crate::time::Timestamp;
 
-/// What to change of a schedule. What is left out stays as it is; `null`, where it is allowed, takes
-/// the value away. Units and ranges are those of
-/// [`super::ScheduleSpec`]; the server checks what comes of it.
+/// A partial change of a schedule. Absent fields stay as they are; `null`, where it is allowed, removes the
+/// value. Units and ranges are those of [`super::ScheduleSpec`]; the server checks the result.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SpecChange {
     /// What makes it due.
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
     pub timing: Option<When>,
-    /// Milliseconds: the interval alone. One that is there keeps its offset.
+    /// The interval alone, milliseconds. The offset of an existing interval stays.
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
     pub every_ms: Option<u64>,
-    /// Milliseconds: the offset of the interval alone.
+    /// The offset of the interval alone, milliseconds.
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
     pub offset_ms: Option<u64>,
-    /// Zone of its cron expression.
+    /// Time zone of its cron expression.
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
     pub zone: Option<ZoneName>,
-    /// Milliseconds after the due time within which it fires.
+    /// Longest random delay after the due time, milliseconds.
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
     pub jitter_ms: Option<u64>,
     /// Not due before.
@@ -43,16 +42,16 @@ pub struct SpecChange {
     /// Not due after.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub end: Option<Option<Timestamp>>,
-    /// Ends after so many runs.
+    /// Number of runs after which it ends.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub max_runs: Option<Option<u64>>,
-    /// How many missed due times it runs afterwards.
+    /// How many missed due times it catches up.
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
     pub catch_up: Option<CatchUp>,
-    /// Nothing older is caught up, milliseconds.
+    /// Age up to which missed due times are caught up, milliseconds.
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
     pub window_ms: Option<u64>,
-    /// What it does while its previous run goes on.
+    /// What it does while its previous run has not ended.
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
     pub overlap: Option<Overlap>,
     /// How late a due time may be before it is reported as missed, milliseconds.
@@ -64,14 +63,14 @@ pub struct SpecChange {
     /// Job type that is enqueued when a run fails for good.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<Option<Name>>,
-    /// What to change of its job.
+    /// Changes of its job.
     #[serde(skip_serializing_if = "JobChange::is_empty")]
     pub job: JobChange,
 }
 
-/// What to change of a schedule's job. A value taken away is the server's default again; `args`,
-/// `command`, `require` and `tags` are replaced whole, and then what `set_args`, `set_command`,
-/// `set_require` and `set_tags` name is put into them.
+/// A partial change of a schedule's job. A removed value becomes the server's default; `args`, `command`,
+/// `require` and `tags` replace the whole value, and `set_args`, `set_command`, `set_require` and
+/// `set_tags` then set single entries in it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct JobChange {
@@ -107,10 +106,10 @@ pub struct JobChange {
     /// Longest run of an attempt, milliseconds; 0 is without limit.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<Option<u64>>,
-    /// Not started later than so long after it was accepted, milliseconds.
+    /// Time after acceptance within which the job must start, milliseconds.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub expires_ms: Option<Option<u64>>,
-    /// What happens when its worker or server dies under it.
+    /// What happens when its worker or server is lost.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub on_lost: Option<Option<OnLost>>,
     /// Labels that the worker must have.
@@ -125,36 +124,36 @@ pub struct JobChange {
     /// These tags; the others stay.
     #[serde(skip_serializing_if = "Labels::is_empty")]
     pub set_tags: Labels,
-    /// `corr` in JSON.
+    /// Correlation id; `corr` in JSON.
     #[serde(rename = "corr", deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<Option<String>>,
 }
 
-/// What to change of a schedule's command. Without an `argv` there must be one already.
+/// A partial change of a schedule's command. Without `argv`, the schedule must have a command.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CommandChange {
     /// Program and arguments.
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
     pub argv: Option<Vec<String>>,
-    /// Working directory; absent is the worker's.
+    /// Working directory; `null` is the worker's.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub cwd: Option<Option<String>>,
-    /// Working directory of a command where there was none before and `cwd` names none.
+    /// Working directory for a new command without `cwd`.
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
     pub first_cwd: Option<String>,
-    /// All of them anew.
+    /// All environment variables, replaced.
     #[serde(deserialize_with = "value", skip_serializing_if = "Option::is_none")]
     pub env: Option<BTreeMap<String, String>>,
     /// These variables; the others stay.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub set_env: BTreeMap<String, String>,
-    /// Base64, as in [`Command`].
+    /// Standard input, base64, as in [`Command`].
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub stdin: Option<Option<String>>,
 }
 
-/// A field that is there and no `null`; one that is left out keeps its default.
+/// Deserializes a field that must not be `null`; an absent field gets its default.
 fn value<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     T: Deserialize<'de>,
@@ -163,7 +162,7 @@ where
     T::deserialize(deserializer).map(Some)
 }
 
-/// A field that is there, `null` or not; one that is left out keeps its default.
+/// Deserializes a field that may be `null`; an absent field gets its default.
 fn given<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
 where
     T: Deserialize<'de>,
@@ -173,16 +172,16 @@ where
 }
 
 impl SpecChange {
-    /// Names nothing.
+    /// Whether it changes nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        // All that is named is written, and nothing else.
+        // Serialization writes exactly the fields that are present.
         serde_json::to_value(self).is_ok_and(|value| value == Value::Object(Map::new()))
     }
 }
 
 impl JobChange {
-    /// Names nothing.
+    /// Whether it changes nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         serde_json::to_value(self).is_ok_and(|value| value == Value::Object(Map::new()))
@@ -190,7 +189,7 @@ impl JobChange {
 }
 
 impl CommandChange {
-    /// Names nothing.
+    /// Whether it changes nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -203,11 +202,11 @@ impl CommandChange {
 pub struct FieldChange {
     /// The field, as a schedule file names it.
     pub field: String,
-    /// Absent where it was not set.
+    /// The value before; absent where it was not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Value)]
     pub old: Option<Value>,
-    /// Absent where it is not set any more.
+    /// The value after; absent where it is no longer set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Value)]
     pub new: Option<Value>,
@@ -231,7 +230,7 @@ impl FieldChange {
     }
 }
 
-/// For people: `window: 7d > 1d`. What looks secret is masked.
+/// For people: `window: 7d > 1d`. Secrets are masked.
 impl fmt::Display for FieldChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (old, new) = (self.text(self.old.as_ref()), self.text(self.new.as_ref()));

@@ -1,4 +1,4 @@
-//! What became of each slot of a schedule.
+//! The ledger: the outcome of each slot of a schedule.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use crate::time::{Timestamp, format_duration, jump_words};
 pub enum SkipReason {
     /// The previous run had not ended, and overlap is `skip`.
     Overlap,
-    /// A run waits for the previous one already, and overlap is `queue_one`.
+    /// Another run already waits for the previous one, and overlap is `queue_one`.
     OneWaits,
     /// The schedule was paused.
     Paused,
 }
 
 impl SkipReason {
-    /// As a person reads it.
+    /// The reason for people.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
@@ -32,33 +32,33 @@ impl SkipReason {
     }
 }
 
-/// What became of a slot. `late_ms` counts from when it should have fired, jitter included.
+/// The outcome of a slot. `late_ms` counts from its firing time, jitter included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum SlotOutcome {
-    /// It made a job in time.
+    /// It created a job in time.
     Ran {
-        /// The job that it made.
+        /// The job that it created.
         job: JobId,
         /// Milliseconds.
         late_ms: u64,
     },
-    /// It made no job on purpose.
+    /// It created no job on purpose.
     Skipped {
-        /// Why.
+        /// The reason.
         reason: SkipReason,
     },
-    /// Nobody was there, and it was not caught up.
+    /// No leader fired it in time, and it was not caught up.
     Missed,
-    /// Nobody was there, and it was run afterwards.
+    /// No leader fired it in time, and it was caught up later.
     CaughtUp {
-        /// The job that it made.
+        /// The job that it created.
         job: JobId,
         /// Milliseconds.
         late_ms: u64,
     },
-    /// No slot: the clock was set, by so many milliseconds, back where that is less than nothing.
-    /// What comes after it is counted from the new time.
+    /// Not a slot: the clock was set by this many milliseconds, negative for back. Later slots count from
+    /// the new time.
     ClockSet {
         /// Milliseconds.
         by_ms: i64,
@@ -66,7 +66,7 @@ pub enum SlotOutcome {
 }
 
 impl SlotOutcome {
-    /// The name as JSON has it.
+    /// The name in JSON.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -78,7 +78,7 @@ impl SlotOutcome {
         }
     }
 
-    /// The job that it made.
+    /// The job that it created, if any.
     #[must_use]
     pub fn job(&self) -> Option<JobId> {
         match self {
@@ -108,26 +108,26 @@ impl fmt::Display for SlotOutcome {
 /// One row of the ledger: a slot, or a range of missed ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Slot {
-    /// The due time; of a range the oldest.
+    /// The due time; for a range the oldest.
     pub slot: Timestamp,
-    /// Of a range the newest due time.
+    /// The newest due time of a range; absent for a single slot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<Timestamp>,
-    /// How many slots the row stands for.
+    /// How many slots the row covers.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub count: u64,
-    /// `false`: it stands for more than `count`.
+    /// `false`: the row covers more than `count` slots.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub exact: bool,
-    /// What became of it.
+    /// The outcome.
     #[serde(flatten)]
     pub outcome: SlotOutcome,
-    /// When the row was written, or changed last.
+    /// When the row was last written.
     pub recorded_at: Timestamp,
 }
 
 impl Slot {
-    /// The row of one due time.
+    /// A row for one due time.
     #[must_use]
     pub fn of(slot: Timestamp, outcome: SlotOutcome, recorded_at: Timestamp) -> Self {
         Self { slot, last: None, count: 1, exact: true, outcome, recorded_at }

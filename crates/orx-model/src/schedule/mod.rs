@@ -1,4 +1,4 @@
-//! Schedules as plain data: what a client sends and reads. `orx-schedule` reads the texts in them and
+//! Schedules as plain data, as clients send and read them. `orx-schedule` parses the texts in them and
 //! decides when they are due.
 
 mod catch_up;

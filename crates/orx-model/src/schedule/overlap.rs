@@ -1,25 +1,25 @@
-//! What a schedule does while its previous run goes on.
+//! What a schedule does while its previous run has not ended.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// What a slot does that comes due while the previous run has not ended.
+/// What happens to a slot that becomes due while the previous run has not ended.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, utoipa::ToSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Overlap {
-    /// It is not run.
+    /// The slot is skipped.
     #[default]
     Skip,
-    /// It runs beside it.
+    /// Both run at once.
     Allow,
-    /// It waits for it; of more than one only one waits.
+    /// The slot waits for the previous run; at most one slot waits.
     #[serde(alias = "queue-one")]
     QueueOne,
-    /// The previous run is cancelled.
+    /// The previous run is cancelled, and the slot runs after its end.
     #[serde(alias = "cancel-old")]
     CancelOld,
 }
@@ -28,7 +28,7 @@ impl Overlap {
     /// Every policy.
     pub const ALL: [Self; 4] = [Self::Skip, Self::Allow, Self::QueueOne, Self::CancelOld];
 
-    /// As it is typed: `queue-one`. JSON has `queue_one`.
+    /// The name on the command line: `queue-one`. JSON has `queue_one`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -46,7 +46,7 @@ impl fmt::Display for Overlap {
     }
 }
 
-/// The text is no overlap policy.
+/// The text is not an overlap policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected `skip`, `allow`, `queue-one` or `cancel-old`, found `{found}`")]
 pub struct ParseOverlapError {
@@ -57,7 +57,7 @@ pub struct ParseOverlapError {
 impl FromStr for Overlap {
     type Err = ParseOverlapError;
 
-    /// `queue_one` is understood as well.
+    /// Also accepts `queue_one`.
     fn from_str(text: &str) -> Result<Self, ParseOverlapError> {
         let plain = text.to_ascii_lowercase().replace('_', "-");
         Self::ALL

@@ -1,4 +1,4 @@
-//! A schedule as it is asked for.
+//! The request for a schedule.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,54 +9,54 @@ use crate::ids::Name;
 use crate::time::Timestamp;
 use crate::wire::EnqueueRequest;
 
-/// A schedule to keep. What is left out gets the values said here; of the job, the server's.
+/// A schedule. Absent fields get the defaults given here; absent fields of the job, the server's.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScheduleSpec {
-    /// Its id, in use once.
+    /// Its id, unique in the store.
     pub id: Name,
     /// What makes it due.
     pub timing: When,
-    /// Where a cron expression's wall clock stands; UTC if left out.
+    /// Time zone of a cron expression; UTC if left out.
     #[serde(default)]
     pub zone: ZoneName,
-    /// Fire up to so many milliseconds after the due time: at most a day. How many is the same for
-    /// the same schedule and due time. Always before the next due time.
+    /// Longest random delay after the due time, milliseconds: at most a day. The delay is the same for the
+    /// same schedule and due time, and ends before the next due time.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub jitter_ms: u64,
-    /// Not due before.
+    /// Time before which it is not due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<Timestamp>,
-    /// Not due after.
+    /// Time after which it is not due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<Timestamp>,
-    /// Ends after so many runs.
+    /// Number of runs after which it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_runs: Option<u64>,
-    /// How many missed due times it runs afterwards.
+    /// How many missed due times it catches up.
     #[serde(default)]
     pub catch_up: CatchUp,
-    /// Nothing older is caught up: milliseconds, at most ten years; seven days if left out.
+    /// Age up to which missed due times are caught up, milliseconds: at most ten years, default seven days.
     #[serde(default = "window_default")]
     pub window_ms: u64,
-    /// What it does while its previous run goes on.
+    /// What it does while its previous run has not ended.
     #[serde(default)]
     pub overlap: Overlap,
-    /// A slot with nothing recorded so many milliseconds after it should have fired is reported as
-    /// missed: 1 s to ten years; five minutes if left out.
+    /// A slot without a record this many milliseconds after its firing time is reported as missed: 1 s to
+    /// ten years, default five minutes.
     #[serde(default = "tolerance_default")]
     pub tolerance_ms: u64,
-    /// A job of this type is made for each missed slot reported.
+    /// Type of the job that is created for each slot reported as missed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_missed: Option<Name>,
-    /// A job of this type is made when a run fails for good.
+    /// Type of the job that is created when a run fails for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<Name>,
-    /// Where it was imported from. Of no weight for what it does.
+    /// The source of an imported schedule. It has no effect on the schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imported: Option<Imported>,
-    /// The job that each slot makes. Without `key`, `run_at`, `delay_ms` and `deadline`: the slot
-    /// decides them.
+    /// The job that each slot creates, without `key`, `run_at`, `delay_ms` and `deadline`, which the slot
+    /// determines.
     #[serde(deserialize_with = "crate::json::object")]
     pub job: EnqueueRequest,
 }
@@ -74,14 +74,14 @@ fn tolerance_default() -> u64 {
 }
 
 impl ScheduleSpec {
-    /// Seven days: a weekly run that fell on an outage of a weekend is caught up.
+    /// The default window, seven days: a weekly run missed during an outage is caught up.
     pub const WINDOW_MS: u64 = 7 * 24 * 60 * 60 * 1_000;
     /// Five minutes.
     pub const TOLERANCE_MS: u64 = 5 * 60 * 1_000;
     /// A day.
     pub const JITTER_MAX_MS: u64 = 24 * 60 * 60 * 1_000;
 
-    /// A schedule with all else as if it were left out.
+    /// A schedule with every other field at its default.
     #[must_use]
     pub fn new(id: Name, timing: When, job: EnqueueRequest) -> Self {
         Self {
@@ -113,20 +113,20 @@ impl ScheduleSpec {
     }
 }
 
-/// Where an import took a schedule from, and what it wrote.
+/// The source of an imported schedule, and a digest of what the import wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Imported {
-    /// The file, or whose crontab it is, after the name of its machine.
+    /// The name of the host, then the file or the owner of the crontab.
     pub source: String,
-    /// From 1.
+    /// Line in the source, from 1.
     pub line: u64,
-    /// What tells its command apart from others of the source.
+    /// Identifies its command among those of the source.
     pub key: String,
-    /// Of the schedule as the import wrote it. One that differs was changed since.
+    /// Digest of the schedule as the import wrote it; a schedule with another digest was changed since.
     pub fingerprint: String,
 }
 
 impl Imported {
-    /// The longest of its texts, in bytes.
+    /// Longest of its texts, in bytes.
     pub const TEXT_BYTES: usize = 1_024;
 }

@@ -1,4 +1,4 @@
-//! What makes a schedule due, as plain data: texts are read by the server that keeps the schedule.
+//! What makes a schedule due, as plain data; the server parses the texts.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -14,10 +14,10 @@ use crate::time::{Timestamp, format_exact};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum When {
-    /// A cron expression, on the wall clock of the zone.
+    /// A cron expression, on the wall clock of the time zone.
     Cron(CronExpr),
-    /// Every so often in elapsed time, counted from 1970-01-01 UTC plus the offset: so a schedule made
-    /// anew or moved to another server has the same due times.
+    /// A fixed interval in elapsed time, counted from 1970-01-01 UTC plus the offset, so that a schedule
+    /// has the same due times after a restart or on another server.
     Interval {
         /// Milliseconds, 1000 to ten years.
         every_ms: u64,
@@ -54,17 +54,17 @@ impl When {
 }
 
 /// The text of a cron expression, of five fields or six with seconds first, or an alias as `@daily`.
-/// Any text can stand here; the server refuses one that is no expression. Cheap to clone.
+/// It may hold any text; the server rejects one that is not an expression. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(transparent)]
 #[schema(value_type = String, example = "30 2 * * mon-fri")]
 pub struct CronExpr(Arc<str>);
 
 impl CronExpr {
-    /// Longest text that a server takes, in bytes: every minute in a list takes some 170.
+    /// Longest text that a server accepts, in bytes; a list of every minute has about 170.
     pub const MAX_BYTES: usize = 1_024;
 
-    /// The text as it was given.
+    /// The text as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -92,15 +92,15 @@ impl fmt::Display for CronExpr {
 }
 
 /// The name of a time zone: one of the IANA database (`Europe/Berlin`, `UTC`), or rules as POSIX writes
-/// them (`CET-1CEST,M3.5.0,M10.5.0/3`). Any text can stand here; the server refuses one that its zone
-/// database does not know. Cheap to clone.
+/// them (`CET-1CEST,M3.5.0,M10.5.0/3`). It may hold any text; the server rejects one that its zone
+/// database does not contain. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(transparent)]
 #[schema(value_type = String, example = "Europe/Berlin")]
 pub struct ZoneName(Arc<str>);
 
 impl ZoneName {
-    /// The name as it was given.
+    /// The name as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -134,11 +134,11 @@ impl fmt::Display for ZoneName {
     }
 }
 
-/// A slot, and when to fire for it: later by the slot's share of the jitter.
+/// A slot, and when to fire it: later by the slot's share of the jitter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Due {
-    /// The due time: what is unique in the ledger.
+    /// The due time, unique in the ledger of a schedule.
     pub slot: Timestamp,
-    /// Not before the slot, and before the next one.
+    /// When to fire: at or after the slot, and before the next one.
     pub fire_at: Timestamp,
 }

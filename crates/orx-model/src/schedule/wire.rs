@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 
 /// Paths; `{schedule}` is an id.
 pub mod path {
-    /// Make a schedule, or list schedules.
+    /// Create a schedule, or list schedules.
     pub const SCHEDULES: &str = "/api/v1/schedules";
     /// One schedule.
     pub const SCHEDULE: &str = "/api/v1/schedules/{schedule}";
@@ -33,12 +33,12 @@ pub enum ScheduleState {
     Active,
     /// It does not fire until it is resumed.
     Paused,
-    /// It is not due any more.
+    /// It has ended: no due time is left.
     Ended,
 }
 
 impl ScheduleState {
-    /// The name as JSON has it.
+    /// The name in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -54,10 +54,10 @@ impl ScheduleState {
 pub struct PauseView {
     /// When it was paused.
     pub at: Timestamp,
-    /// Why, for people to read.
+    /// The reason, for people to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Who asked, for people to read.
+    /// Who sent the request, for people to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
 }
@@ -67,37 +67,37 @@ pub struct PauseView {
 pub struct RunView {
     /// Its job.
     pub job: JobId,
-    /// None once the job was forgotten.
+    /// Status of the job; absent once the job was pruned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<JobStatus>,
 }
 
-/// A schedule as it stands. Secrets in its job are masked.
+/// The state of a schedule. Secrets in its job are masked.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ScheduleView {
     /// Its id.
     pub id: Name,
-    /// What is kept of it cannot be read, and why: a newer version wrote it, say. It does not fire,
-    /// and `spec` is none that anyone asked for; made anew under its id, it is whole again.
+    /// Why its stored record cannot be read, for example because a newer version wrote it. It does not
+    /// fire, and `spec` is a placeholder; creating it again under its id repairs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unreadable: Option<String>,
     /// Whether it fires.
     pub state: ScheduleState,
-    /// 1, and one more with each change.
+    /// Version, from 1, increased with each change.
     pub version: u64,
-    /// What was asked for, secrets masked.
+    /// The request, secrets masked.
     pub spec: ScheduleSpec,
-    /// The next due time, and when it fires for it.
+    /// The next due time and its firing time; absent where none is left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Due>,
-    /// It should have fired longer ago than its tolerance, and did not.
+    /// Whether its firing time is past by more than its tolerance.
     pub overdue: bool,
-    /// It was imported from a crontab, and somebody changed it since.
+    /// Whether it was changed after its import from a crontab.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub edited: bool,
-    /// Due times of the last 24 hours that were recorded as missed.
+    /// Number of due times in the last 24 hours that were recorded as missed.
     pub missed: u64,
-    /// Due times that made a job.
+    /// Number of due times that created a job.
     pub runs: u64,
     /// The job of its newest run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -105,24 +105,24 @@ pub struct ScheduleView {
     /// Who paused it, when and why; absent where it is not paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<PauseView>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When it was changed last.
+    /// When it was last changed.
     pub updated_at: Timestamp,
-    /// Who made it, or changed it last.
+    /// Who created or last changed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
 }
 
-/// Which page of schedules.
+/// The page of schedules to read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct SchedulesQuery {
-    /// 1 to 500; 50 if left out.
+    /// Most rows of the page: 1 to 500, default 50.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
-    /// `next` of the page before.
+    /// Cursor: `next` of the previous page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
 }
@@ -132,7 +132,7 @@ pub struct SchedulesQuery {
 pub struct SchedulePage {
     /// Version of the format: 1.
     pub v: u32,
-    /// By id.
+    /// The schedules, by id.
     pub schedules: Vec<ScheduleView>,
     /// Cursor of the next page; absent at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -148,22 +148,22 @@ pub struct ScheduleAnswer {
     pub schedule: ScheduleView,
 }
 
-/// What became of a change.
+/// The kind of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ScheduleChanged {
-    /// It was made.
+    /// The schedule was created.
     Created,
-    /// It is another now.
+    /// The schedule was changed.
     Changed,
-    /// It was so already.
+    /// The schedule was already as requested.
     Unchanged,
-    /// It is gone.
+    /// The schedule was removed.
     Removed,
 }
 
 impl ScheduleChanged {
-    /// The name as JSON has it.
+    /// The name in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -175,155 +175,155 @@ impl ScheduleChanged {
     }
 }
 
-/// Of a dry run: what would be.
+/// The result of a change; for a dry run, what would change.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ScheduleChangeAnswer {
     /// Version of the format: 1.
     pub v: u32,
     /// Its id.
     pub id: Name,
-    /// What became of it.
+    /// The kind of the change.
     pub change: ScheduleChanged,
-    /// Nothing was changed: this is what would be.
+    /// A dry run: nothing was changed, and the rest states what would be.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
-    /// Its version afterwards.
+    /// Its version after the change.
     pub version: u64,
-    /// What differs from before, secrets masked.
+    /// The differences, secrets masked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<FieldChange>,
     /// The next due time; absent where none is left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Due>,
-    /// Done, but something looks wrong: no live worker has such a handler, say.
+    /// Problems that do not prevent the change, such as no live worker with its handler.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
 }
 
-/// A schedule as it should be: made where it is not there, changed where it is another.
+/// A schedule to create, or to change where it exists and differs.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PutScheduleRequest {
-    /// The schedule as it should be.
+    /// The schedule.
     #[serde(deserialize_with = "crate::json::object")]
     pub spec: ScheduleSpec,
-    /// Only if it stands at this version.
+    /// Only if its version is this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
-    /// Only say what would change.
+    /// Dry run: change nothing and report what would change.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
-    /// Who asks, for people to read.
+    /// Who sends the request, for people to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
 }
 
-/// What is named is changed, the rest stays.
+/// A partial change of a schedule.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetScheduleRequest {
-    /// What to change.
+    /// The change.
     #[serde(default)]
     pub change: SpecChange,
-    /// Only if it stands at this version.
+    /// Only if its version is this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
-    /// Only say what would change.
+    /// Dry run: change nothing and report what would change.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
-    /// Who asks, for people to read.
+    /// Who sends the request, for people to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
 }
 
-/// Which version to remove.
+/// Options for removing a schedule.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct RemoveScheduleQuery {
-    /// Only if it stands at this version.
+    /// Only if its version is this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
 }
 
-/// To pause, resume or trigger: by whom, and why.
+/// The sender and reason of a pause, resume or trigger.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScheduleOrder {
-    /// Why, for people to read.
+    /// The reason, for people to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Who asks, for people to read.
+    /// Who sends the request, for people to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
 }
 
-/// A run that a person started.
+/// The result of a manual run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TriggerAnswer {
     /// Version of the format: 1.
     pub v: u32,
     /// Its id.
     pub id: Name,
-    /// The run, beside the due times.
+    /// The run, which belongs to no due time.
     pub job: JobId,
 }
 
-/// Run the due times of a stretch that made no job.
+/// A backfill: runs the due times in a range that created no job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BackfillRequest {
-    /// The first due time that counts.
+    /// Start of the range, inclusive.
     pub from: Timestamp,
-    /// The last one; now if left out.
+    /// End of the range, inclusive; now if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Timestamp>,
-    /// Only say what would run.
+    /// Dry run: run nothing and report what would run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
-    /// Who asks, for people to read.
+    /// Who sends the request, for people to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
 }
 
-/// A due time that runs now.
+/// A due time that a backfill runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Backfilled {
     /// The due time.
     pub slot: Timestamp,
-    /// None in a dry run.
+    /// Its job; absent in a dry run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobId>,
 }
 
-/// What a backfill ran.
+/// The result of a backfill.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct BackfillAnswer {
     /// Version of the format: 1.
     pub v: u32,
     /// Its id.
     pub id: Name,
-    /// Nothing was changed: this is what would be.
+    /// A dry run: nothing was changed, and the rest states what would be.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
-    /// Oldest first.
+    /// The due times, oldest first.
     pub runs: Vec<Backfilled>,
-    /// Due times of the stretch that had run before.
+    /// Number of due times in the range that had run before.
     pub ran_before: u64,
 }
 
-/// Which rows of the ledger.
+/// The rows of the ledger to read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct SlotsQuery {
-    /// Only those that were missed.
+    /// Only missed slots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missed: Option<bool>,
-    /// 1 to 500; 50 if left out.
+    /// Most rows of the page: 1 to 500, default 50.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
-    /// `next` of the page before.
+    /// Cursor: `next` of the previous page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<Timestamp>,
 }
@@ -335,18 +335,18 @@ pub struct SlotPage {
     pub v: u32,
     /// Its id.
     pub id: Name,
-    /// Newest first.
+    /// The rows, newest first.
     pub slots: Vec<Slot>,
     /// Cursor of the next page; absent at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Timestamp>,
 }
 
-/// Schedules in the whole.
+/// Totals over all schedules.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ScheduleCounts {
-    /// Due times of the last 24 hours that were recorded as missed.
+    /// Number of due times in the last 24 hours that were recorded as missed.
     pub missed: u64,
-    /// Schedules that should have fired longer ago than their tolerance, and did not.
+    /// Number of schedules whose firing time is past by more than their tolerance.
     pub overdue: u64,
 }
