@@ -50,7 +50,7 @@ fn not_a_workers(message: &Message) -> Option<String> {
         Message::JobResult { outcomes } => outcomes
             .iter()
             .find(|outcome| matches!(outcome.kind, OutcomeKind::Lost { .. }))
-            .map(|outcome| format!("only a coordinator reports `lost`, found for job `{}`", outcome.job)),
+            .map(|outcome| format!("job `{}`: only coordinators report `lost`", outcome.job)),
         Message::JobLog { chunks } => {
             let most = limits::LOG_CHUNK_BYTES;
             let large = chunks.iter().find(|chunk| chunk.bytes.len() > most)?;
@@ -151,10 +151,7 @@ fn fit_outcome(outcome: &mut Outcome) {
         }
         OutcomeKind::Snoozed { for_ms } if *for_ms > longest => {
             let most = format_duration(limits::DELAY_MAX);
-            (
-                Some(format!("it asked for a delay of {for_ms} ms; the longest is {most}")),
-                false,
-            )
+            (Some(format!("it asked for a delay of {for_ms} ms; the longest is {most}")), false)
         }
         OutcomeKind::Failed { retry_after_ms: Some(wait), .. } => {
             *wait = (*wait).min(longest);

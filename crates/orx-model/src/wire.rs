@@ -544,7 +544,7 @@ impl StatusCounts {
         }
     }
 
-    /// The number of jobs in a status, for writing.
+    /// The number of jobs in a status.
     #[must_use]
     pub fn of(&self, status: JobStatus) -> u64 {
         let mut counts = *self;

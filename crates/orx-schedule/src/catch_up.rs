@@ -1,4 +1,4 @@
-//! What becomes of slots that came due while nobody was there to fire them.
+//! Handling of slots that became due while no leader could fire them.
 
 use std::time::Duration;
 
@@ -7,25 +7,25 @@ use orx_model::schedule::{CatchUp, Due};
 
 use crate::timing::{Pattern, Timing};
 
-/// What to do about slots that nobody was there for.
+/// How to handle missed slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
-    /// How many of them are run.
+    /// How many of them are caught up.
     pub catch_up: CatchUp,
-    /// No older slot is caught up.
+    /// Age up to which slots are caught up.
     pub window: Duration,
 }
 
 impl Rule {
-    /// The newest slot is on time up to here, and fires whatever the policy: a new leader has taken
-    /// over by then, and people think of a crontab in minutes.
+    /// Delay up to which the newest slot is on time and fires under any policy: by then a new leader has
+    /// taken over.
     pub const ON_TIME: Duration = Duration::from_secs(60);
-    /// An older one only up to here: a schedule of every second loses nothing to a slow second, and
-    /// does not fire a minute's worth at once.
+    /// Delay up to which older slots are on time: a schedule of every second survives a slow second, and
+    /// does not fire a minute of slots at once.
     pub const PROMPT: Duration = Duration::from_secs(2);
-    /// Missed slots recorded one by one; older ones share one row.
+    /// The most missed slots recorded one by one; older ones share one row.
     pub const MISSED_ROWS: usize = 100;
-    /// Slots of a range are counted up to here.
+    /// The limit for counting the slots of a range.
     pub const COUNT_MAX: u64 = 10_000;
 }
 
@@ -34,9 +34,9 @@ impl Rule {
 pub struct Firing {
     /// The due time.
     pub slot: Timestamp,
-    /// When it should have fired: with its share of the jitter.
+    /// Its firing time, jitter included.
     pub fire_at: Timestamp,
-    /// It was missed, and is made good now.
+    /// Whether it was missed and is caught up now.
     pub caught_up: bool,
 }
 
@@ -47,27 +47,27 @@ pub struct MissedRange {
     pub first: Timestamp,
     /// The newest slot; may be the same.
     pub last: Timestamp,
-    /// How many slots there were.
+    /// Number of slots, up to the counting limit.
     pub count: u64,
     /// `false`: there were more than `count`.
     pub exact: bool,
 }
 
-/// What is to be done with every slot up to now: in one transaction, with `next` as the new due time.
+/// The decision on every slot up to now, for one transaction that sets `next` as the new due time.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
-    /// All that were missed before those of `missed`.
+    /// All slots that were missed before those in `missed`.
     pub range: Option<MissedRange>,
-    /// To record as missed, oldest first; at most [`Rule::MISSED_ROWS`].
+    /// Slots to record as missed, oldest first; at most [`Rule::MISSED_ROWS`].
     pub missed: Vec<Timestamp>,
-    /// To fire, oldest first; at most [`CatchUp::ALL_MAX`] and the few that are on time.
+    /// Slots to fire, oldest first; at most [`CatchUp::ALL_MAX`] and the few that are on time.
     pub fire: Vec<Firing>,
-    /// What comes after.
+    /// The next slot.
     pub next: Option<Due>,
 }
 
 /// Decides on every slot after `handled`, up to now. `handled` is the newest slot that has its row
-/// in the ledger, or when the schedule was made or resumed.
+/// in the ledger, or the time when the schedule was created or resumed.
 #[must_use]
 pub fn missed(timing: &Timing, handled: Timestamp, now: Timestamp, rule: Rule) -> Plan {
     let limit = match rule.catch_up {
@@ -97,7 +97,7 @@ pub fn missed(timing: &Timing, handled: Timestamp, now: Timestamp, rule: Rule) -
         let on_time = late <= if newest { Rule::ON_TIME } else { Rule::PROMPT };
         newest = false;
         let in_window = now.saturating_since(slot) <= rule.window;
-        // One run is enough, and one that is on time is that run.
+        // One run is enough; a slot that is on time is that run.
         let enough = match rule.catch_up {
             CatchUp::One => !plan.fire.is_empty(),
             CatchUp::None | CatchUp::All(_) => caught_up >= limit,

@@ -1,4 +1,4 @@
-//! Makes changes that name only what they change, and tells schedules apart.
+//! Applies partial changes to schedules, and compares schedules.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,12 +18,12 @@ fn put<T: Clone>(change: Option<&T>, value: &mut T) {
     }
 }
 
-/// The schedule with the change made. Not checked; the id stays.
+/// The schedule with the change applied. The result is not checked; the id stays.
 ///
 /// # Errors
 ///
-/// A part is to be set of what is not there: the offset of a cron expression, the folder of a
-/// command where there is none.
+/// The change sets a part of something absent, such as the offset of a cron expression or the folder of
+/// a missing command.
 pub fn apply(change: &SpecChange, spec: &ScheduleSpec) -> Result<ScheduleSpec, SpecProblem> {
     let mut new = spec.clone();
     put(change.timing.as_ref(), &mut new.timing);
@@ -81,7 +81,7 @@ fn apply_to_job(change: &JobChange, job: &mut EnqueueRequest) -> Result<(), Spec
     Ok(())
 }
 
-/// The arguments with these set. Each stays the JSON text that it is: no number loses a digit.
+/// The arguments with these set. Each value stays unchanged JSON text, so that no number loses a digit.
 fn with_args(old: Option<&Json>, set: &BTreeMap<String, Json>) -> Result<Json, SpecProblem> {
     let wrong = |text: &str| SpecProblem { field: "job.set_args", text: text.to_owned() };
     let mut args: BTreeMap<String, Json> = match old.map(|args| args.get()) {
@@ -123,8 +123,8 @@ fn apply_to_command(
     Ok(())
 }
 
-/// Every field in which two schedules differ, in the order of the names. Empty where they mean the
-/// same: `{"n":1}` and `{ "n": 1 }` do.
+/// Every field in which two schedules differ, ordered by name. Empty for equal meaning, as of `{"n":1}`
+/// and `{ "n": 1 }`.
 #[must_use]
 pub fn diff(old: &ScheduleSpec, new: &ScheduleSpec) -> Vec<FieldChange> {
     let (was, is) = (old.imported.as_ref(), new.imported.as_ref());
@@ -139,7 +139,7 @@ pub fn diff(old: &ScheduleSpec, new: &ScheduleSpec) -> Vec<FieldChange> {
     put("source", |imported| imported.source.clone().into());
     put("line", |imported| imported.line.into());
     if old == new {
-        // Somebody made the change that the import makes: the import takes it for its own.
+        // A user already made the change that the import makes, so the import adopts it.
         let put = |fields: &mut BTreeMap<String, Value>, imported: Option<&Imported>| {
             let value = imported.map(|imported| imported.fingerprint.clone().into());
             fields.extend(value.map(|value| ("imported.fingerprint".to_owned(), value)));
@@ -158,7 +158,7 @@ pub fn diff(old: &ScheduleSpec, new: &ScheduleSpec) -> Vec<FieldChange> {
         .collect()
 }
 
-/// Fields of a file by their names, those of the job and of its labels each by itself.
+/// The fields of a file by name, with single entries for those of the job and its labels.
 fn fields(spec: &ScheduleSpec) -> BTreeMap<String, Value> {
     const TABLES: [&str; 5] = ["job", "job.require", "job.tags", "job.command", "job.command.env"];
     let mut fields = BTreeMap::new();
@@ -171,7 +171,7 @@ fn fields(spec: &ScheduleSpec) -> BTreeMap<String, Value> {
                     map.into_iter().map(|(key, value)| (format!("{name}{dot}{key}"), Ok(value))),
                 );
             }
-            // What a file writes in one way or the other is one field.
+            // Two ways to write one value in a file count as one field.
             Ok(Value::String(text)) if name == "job.args_json" => {
                 let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
                 fields.insert("job.args".to_owned(), value);
@@ -179,7 +179,7 @@ fn fields(spec: &ScheduleSpec) -> BTreeMap<String, Value> {
             Ok(value) => {
                 fields.insert(name, value);
             }
-            // No type here refuses to be written.
+            // All types here serialize without errors.
             Err(_) => {}
         }
     }

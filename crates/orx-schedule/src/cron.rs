@@ -1,4 +1,4 @@
-//! The five fields of a crontab line, or six with seconds first, as crontab means them.
+//! Cron expressions: the five fields of a crontab line, or six with seconds first, with crontab's meaning.
 //!
 //! | field | allowed |
 //! |---|---|
@@ -15,7 +15,7 @@
 //! else both must match. Both rules are those of Vixie cron (crontab(5), `find_jobs` in its cron.c).
 //!
 //! `@hourly`, `@daily`, `@midnight`, `@weekly`, `@monthly`, `@yearly` and `@annually` stand for five
-//! fields. What Quartz and others add (`?`, `L`, `W`, `#`, a year, `5/10`) is refused.
+//! fields. Extensions of Quartz and others (`?`, `L`, `W`, `#`, a year, `5/10`) are rejected.
 
 use std::fmt;
 use std::str::FromStr;
@@ -30,17 +30,17 @@ use crate::walk::Walls;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CronField {
-    /// Of six fields the first.
+    /// Seconds: the first of six fields.
     Second,
-    /// 0 to 59.
+    /// Minutes, 0 to 59.
     Minute,
-    /// 0 to 23.
+    /// Hours, 0 to 23.
     Hour,
-    /// 1 to 31.
+    /// Days of the month, 1 to 31.
     DayOfMonth,
-    /// 1 to 12, or by name.
+    /// Months, 1 to 12 or by name.
     Month,
-    /// 0 to 7, or by name; 0 and 7 are Sunday.
+    /// Days of the week, 0 to 7 or by name; 0 and 7 are Sunday.
     DayOfWeek,
 }
 
@@ -52,7 +52,7 @@ impl CronField {
     pub(crate) const ALL: [Self; 6] =
         [Self::Second, Self::Minute, Self::Hour, Self::DayOfMonth, Self::Month, Self::DayOfWeek];
 
-    /// As a person says it: `day of month`.
+    /// The name for people: `day of month`.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
@@ -65,7 +65,7 @@ impl CronField {
         }
     }
 
-    /// What a value may be.
+    /// The allowed values, in words.
     #[must_use]
     pub fn allowed(self) -> &'static str {
         match self {
@@ -87,7 +87,7 @@ impl CronField {
         }
     }
 
-    /// How many different values there are.
+    /// The number of different values.
     pub(crate) fn size(self) -> u32 {
         let (low, high) = self.bounds();
         match self {
@@ -112,7 +112,7 @@ impl fmt::Display for CronField {
     }
 }
 
-/// Why a text is no cron expression.
+/// Why a text is not a cron expression.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CronError {
     /// A field has a value that it does not allow.
@@ -120,23 +120,23 @@ pub enum CronError {
     Field {
         /// The field.
         field: CronField,
-        /// What it allows.
+        /// The allowed values.
         expected: String,
-        /// What it has.
+        /// The value that was found.
         found: String,
     },
-    /// It has not as many fields as an expression has.
+    /// The number of fields is wrong.
     #[error(
         "expected 5 fields (minute, hour, day of month, month, day of week), 6 with seconds first, \
          or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`, found {fields} in `{found}`"
     )]
     Shape {
-        /// Fields that it has.
+        /// The number of fields that was found.
         fields: usize,
         /// The text, cut to 80 characters.
         found: String,
     },
-    /// It starts with `@` and is no alias.
+    /// It starts with `@` and is not an alias.
     #[error(
         "expected `@hourly`, `@daily`, `@midnight`, `@weekly`, `@monthly`, `@yearly` or \
          `@annually`, found `{found}`{why}"
@@ -144,7 +144,7 @@ pub enum CronError {
     Alias {
         /// The text, cut to 80 characters.
         found: String,
-        /// Why it cannot be one; empty for a word that means nothing.
+        /// Why it is not supported; empty for an unknown word.
         why: &'static str,
     },
     /// It names only days that no month has.
@@ -158,15 +158,15 @@ pub enum CronError {
     /// It is longer than an expression may be.
     #[error("a cron expression is at most {most} bytes, found {found}")]
     TooLong {
-        /// Bytes that it may have.
+        /// The limit, in bytes.
         most: usize,
-        /// Bytes that it has.
+        /// The size of the text, in bytes.
         found: usize,
     },
 }
 
 impl CronError {
-    /// The field that is wrong, where it is one.
+    /// The field that is wrong, if it is a single one.
     #[must_use]
     pub fn field(&self) -> Option<CronField> {
         match self {
@@ -186,7 +186,7 @@ fn shown(text: &str) -> String {
 pub(crate) struct Set {
     /// Bit n: the value n. Sunday is bit 0.
     pub(crate) bits: u64,
-    /// Starts with `*`: unrestricted, as crontab has it.
+    /// Whether it starts with `*`: unrestricted in the terms of crontab.
     pub(crate) star: bool,
     /// The largest step after a `*`.
     pub(crate) step: Option<u32>,
@@ -235,7 +235,7 @@ impl Set {
             Some((low, high)) => {
                 let start = value(field, low).ok_or_else(allowed)?;
                 let mut end = value(field, high).ok_or_else(allowed)?;
-                // `fri-sun` ends with the week, whatever number Sunday has.
+                // In `fri-sun`, Sunday is the last day of the week.
                 if field == CronField::DayOfWeek && end == 0 && start > 0 {
                     end = if field.named(high).is_some() { 7 } else { 0 };
                 }
@@ -317,7 +317,7 @@ impl Fields {
         }
     }
 
-    /// Both day fields are restricted, so that either makes a day due.
+    /// Whether both day fields are restricted, so that either makes a day due.
     pub(crate) fn either_day(&self) -> bool {
         !self.day.star && !self.weekday.star
     }
@@ -327,8 +327,8 @@ impl Fields {
         self.month.values().any(|month| self.day.values().any(|day| day <= days_of(month)))
     }
 
-    /// Every weekday falls on every date within forty years, so only a date that no month has is
-    /// never due.
+    /// Whether some day is due. Every weekday falls on every date within forty years, so only a date that
+    /// no month has is never due.
     fn ever_due(&self) -> bool {
         self.either_day() || self.has_day()
     }
@@ -343,7 +343,7 @@ pub(crate) fn days_of(month: u32) -> u32 {
     }
 }
 
-/// A cron expression, read and ready. Equal where the text is; cheap to clone.
+/// A parsed cron expression. Equal where the text is equal; cheap to clone.
 #[derive(Clone)]
 pub struct Cron(Arc<Inner>);
 
@@ -354,14 +354,15 @@ struct Inner {
 }
 
 impl Cron {
-    /// Its text, with single spaces.
+    /// The text, with single spaces.
     #[must_use]
     pub fn expr(&self) -> &CronExpr {
         &self.0.expr
     }
 
-    /// Goes by elapsed time over clock changes: its minute or hour field starts with `*`. Else it
-    /// names fixed times of the day. This is Vixie cron's distinction (`MIN_STAR | HR_STAR`).
+    /// Whether it follows elapsed time over clock changes, because its minute or hour field starts with
+    /// `*`. Otherwise it names fixed times of the day. Vixie cron makes the same distinction
+    /// (`MIN_STAR | HR_STAR`).
     #[must_use]
     pub fn is_wildcard(&self) -> bool {
         self.0.fields.minute.star || self.0.fields.hour.star

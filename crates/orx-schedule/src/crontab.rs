@@ -1,18 +1,18 @@
-//! Reads a crontab, as crontab(5) means it, into schedules.
+//! Parses a crontab into schedules, with the meaning of crontab(5).
 //!
 //! Each line becomes the argv `SHELL -c LINE`, with the variables above it as environment. `%` is
-//! crontab's: the first that no backslash precedes ends the command, what follows is its standard
-//! input with each further `%` a newline, and `\%` is a `%`. `CRON_TZ` is the zone of the times below
-//! it. Lines have five fields, or an alias: seconds are an addition of ours, and `6 * * * * *` in a
+//! crontab's: the first without a backslash ends the command, the rest is its standard input with
+//! each further `%` as a newline, and `\%` is a `%`. `CRON_TZ` is the zone of the times below
+//! it. Lines have five fields, or an alias: seconds are an extension of orx, and `6 * * * * *` in a
 //! crontab is five fields and a command that starts with `*`.
 //!
 //! An entry's id is the name of its script or program and a hash of its command, so it stays the same
 //! when lines around it, its time or its variables change. Of several lines with one command the later
 //! ones are numbered; [`crate::reconcile`] finds which of them is which when the file has changed.
 //!
-//! What has no counterpart (MAILTO, the user of a system crontab) is left out with a note. A line that
-//! cannot be understood is an error, and all of them are reported together; lines that would not mean
-//! what they say without one that is wrong (below a wrong `CRON_TZ`, say) are held back with it.
+//! Parts without a counterpart (MAILTO, the user of a system crontab) are dropped with a note. A line that
+//! cannot be parsed is an error, and all errors are reported together. Lines whose meaning depends on a
+//! wrong one, such as those below a wrong `CRON_TZ`, are held back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -32,9 +32,9 @@ use crate::spec::Schedule;
 use crate::timing::{hash, mix};
 use crate::zone::NamedZone;
 
-/// Lines of a crontab that are read.
+/// The most lines of a crontab.
 pub const LINES: usize = 10_000;
-/// One line, in bytes.
+/// The longest line, in bytes.
 pub const LINE_BYTES: usize = 16 * 1024;
 /// Minutes of `RANDOM_DELAY`: a day.
 const DELAY_MINUTES: u64 = 24 * 60;
@@ -42,48 +42,48 @@ const DELAY_MINUTES: u64 = 24 * 60;
 /// Whether a sixth column names the user, as in `/etc/crontab` and `/etc/cron.d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum UserColumn {
-    /// Nobody said: a line that looks as if it had one is an error.
+    /// Unknown: a line that appears to have one is an error.
     #[default]
     Unsaid,
-    /// There is one.
+    /// There is a user column.
     Yes,
-    /// There is none.
+    /// There is no user column.
     No,
 }
 
-/// How a crontab is read.
+/// Options for parsing a crontab.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Whether the crontab has a column of users.
     pub user_column: UserColumn,
-    /// Users of the machine, for what looks like a user column; `root` always is one.
+    /// Users of the host, to recognise a user column; `root` always counts.
     pub users: BTreeSet<String>,
-    /// The user that commands will run as, where it is known: a line for another is an error.
+    /// The user that runs the commands, if known: a line for another user is an error.
     pub run_as: Option<String>,
-    /// It is none.
+    /// Accept lines for other users, and ignore the user.
     pub ignore_user: bool,
-    /// Where no `CRON_TZ` stands: that of the machine whose crontab it is.
+    /// Time zone without `CRON_TZ`: that of the crontab's host.
     pub zone: NamedZone,
-    /// Starts every id; empty for none.
+    /// Prefix of every id; may be empty.
     pub prefix: String,
-    /// The folder of commands where no `HOME` stands.
+    /// Working directory of commands without `HOME`.
     pub home: Option<String>,
-    /// Set before the first line.
+    /// Variables set before the first line.
     pub variables: BTreeMap<String, String>,
-    /// Of every schedule; if left out, the default.
+    /// Overlap policy of every schedule; `None`: the default.
     pub overlap: Option<Overlap>,
-    /// Of every schedule; if left out, the default.
+    /// Catch-up policy of every schedule; `None`: the default.
     pub catch_up: Option<CatchUp>,
-    /// For lines whose failures cron would mail: all but those below `MAILTO=""`.
+    /// Alert for lines whose failures cron would mail: all except those below `MAILTO=""`.
     pub on_failure: Option<Name>,
 }
 
 /// A line that became a schedule.
 #[derive(Debug, Clone, Serialize)]
 pub struct Entry {
-    /// From 1.
+    /// Line number, from 1.
     pub line: usize,
-    /// Program and hash of its command: the same for lines with the same command.
+    /// Program and hash of its command: equal for lines with the same command.
     pub key: String,
     /// The schedule.
     pub spec: ScheduleSpec,
@@ -95,7 +95,7 @@ impl Entry {
         program_of(&self.key)
     }
 
-    /// As an import of a source writes it.
+    /// The schedule as an import from this source writes it.
     pub(crate) fn written(self, id: Name, source: &str) -> ScheduleSpec {
         let mut spec = ScheduleSpec { id, ..self.spec };
         let fingerprint = fingerprint(&spec);
@@ -109,42 +109,42 @@ impl Entry {
     }
 }
 
-/// Something that is not taken over.
+/// A part of a crontab that is not imported.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Note {
-    /// From 1.
+    /// Line number, from 1.
     pub line: usize,
-    /// What is left out, and what stands in for it.
+    /// The part that is dropped, and its replacement.
     pub text: String,
 }
 
-/// What was read of a crontab.
+/// A parsed crontab.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Crontab {
-    /// A schedule a line, in order.
+    /// The entries, in the order of lines.
     pub entries: Vec<Entry>,
-    /// What is not taken over, in order.
+    /// The parts that are not imported, in order.
     pub notes: Vec<Note>,
-    /// Lines that are right, below one that is not and that decides what they mean.
+    /// Valid lines whose meaning depends on a wrong line above.
     pub held: Vec<LineError>,
 }
 
-/// A line that cannot be understood.
+/// A line that cannot be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("line {line}: {text}")]
 pub struct LineError {
-    /// From 1.
+    /// Line number, from 1.
     pub line: usize,
-    /// The field of the time that is wrong, where it is one.
+    /// The wrong field of the time, if any.
     pub field: Option<CronField>,
     /// What was expected, and what was found.
     pub text: String,
-    /// It is `@reboot`: nothing is wrong with the line, and no schedule is made of it.
+    /// The line is `@reboot`, which is valid but has no schedule.
     #[serde(skip)]
     pub at_start: bool,
 }
 
-/// Everything that is wrong, in order of lines.
+/// All errors, in the order of lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CrontabErrors(pub Vec<LineError>);
 
@@ -162,17 +162,17 @@ impl fmt::Display for CrontabErrors {
 
 impl std::error::Error for CrontabErrors {}
 
-/// Reads a whole crontab: every entry, or everything that is wrong.
+/// Parses a whole crontab: returns every entry, or every error.
 ///
 /// # Errors
 ///
-/// Every line that cannot be understood, and a text larger than a request may be.
+/// Every line that cannot be parsed, or a text larger than a request may be.
 pub fn parse(text: &str, options: &Options) -> Result<Crontab, CrontabErrors> {
     let (crontab, errors) = read(text, options)?;
     if errors.is_empty() { Ok(crontab) } else { Err(CrontabErrors(errors)) }
 }
 
-/// Reads what can be understood of a crontab, and says what cannot.
+/// Parses the valid part of a crontab and returns the errors of the rest.
 ///
 /// # Errors
 ///
@@ -207,9 +207,9 @@ struct Reader<'a> {
     zone: NamedZone,
     shell: Option<String>,
     jitter_ms: u64,
-    /// Cron would mail what fails.
+    /// Cron would mail failures.
     mails: bool,
-    /// Settings that could not be understood, and where.
+    /// Settings that could not be parsed, with their lines.
     wrong: BTreeMap<String, usize>,
     variables: Variables,
     ids: BTreeSet<String>,
@@ -319,7 +319,7 @@ impl<'a> Reader<'a> {
             _ => {}
         }
         let variables = Arc::make_mut(&mut self.variables.0);
-        // Bounded: a variable on every line would be copied to every entry.
+        // Limited, because the variables are copied to every entry.
         if variables.len() >= limits::TAGS * 4 && !variables.contains_key(name) {
             return Err((None, format!("at most {} variables are kept", limits::TAGS * 4)));
         }
@@ -428,7 +428,7 @@ impl<'a> Reader<'a> {
     }
 
     fn id(&mut self, program: &str, command: &str) -> (Name, String) {
-        // Room for what makes it unique.
+        // Leaves space for the suffix that makes the id unique.
         let base: String = format!("{}{program}", self.options.prefix).chars().take(100).collect();
         let base = Name::from_any(&base);
         let hash = mix(hash(command.as_bytes())) & 0xff_ffff;
@@ -458,7 +458,7 @@ fn shape(line: &str, expected: &str, fields: usize) -> String {
     )
 }
 
-/// The first so many words, and what follows the blanks after them; `None` if nothing does.
+/// The first words, and the text after them; `None` where there is no such text.
 fn split_fields(line: &str, fields: usize) -> Option<(&str, &str)> {
     let blank = [' ', '\t'];
     let mut rest = line;
@@ -471,8 +471,8 @@ fn split_fields(line: &str, fields: usize) -> Option<(&str, &str)> {
     (!rest.trim_end().is_empty()).then_some((time, rest))
 }
 
-/// `NAME = value`, either in quotes; nothing in it is expanded. `None` for what is no setting. Of a
-/// wrong one its name and what is wrong.
+/// Parses `NAME = value`, each optionally in quotes, without expansion. `None` for a line that is not a
+/// setting; for a wrong one, its name and the error.
 fn variable(line: &str) -> Result<Option<(String, String)>, (String, String)> {
     let quoted = |text: &str| text.chars().next().filter(|c| matches!(c, '"' | '\''));
     let (name, rest) = match quoted(line) {
@@ -494,7 +494,7 @@ fn variable(line: &str) -> Result<Option<(String, String)>, (String, String)> {
     let value = value.trim();
     let value = match quoted(value) {
         None => value,
-        // Cron takes neither, and says so only in its log.
+        // Cron rejects both, and reports it only in its log.
         Some(quote) => match value[1..].split_once(quote) {
             Some((value, "")) => value,
             Some((_, after)) => {
@@ -511,7 +511,7 @@ fn variable(line: &str) -> Result<Option<(String, String)>, (String, String)> {
     Ok(Some((name.to_owned(), value.to_owned())))
 }
 
-/// The command, and what stands after its first `%`.
+/// The command, and the text after its first `%`.
 fn percent(line: &str) -> (String, Option<String>) {
     let mut command = String::new();
     let mut chars = line.chars();

@@ -1,4 +1,4 @@
-//! Schedules as people keep them in files: durations as text, and the names of the command line.
+//! Schedule files, with durations as text and the names of the command line.
 //!
 //! These are plain serde types without a format of their own; they are meant for TOML:
 //!
@@ -15,9 +15,9 @@
 //! timeout = "1h"
 //! ```
 //!
-//! What is read and written again means the same ([`crate::diff`] finds nothing), with two ways out
-//! for what a file cannot hold: arguments that TOML does not have (`null`, the largest numbers) stand
-//! in `args_json`, and input that is no text in `stdin_base64`.
+//! Reading and writing a file preserves its meaning ([`crate::diff`] finds nothing). Two fields hold what
+//! TOML cannot: `args_json` for arguments with `null` or the largest numbers, and `stdin_base64` for input
+//! that is not text.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -46,13 +46,13 @@ pub struct ScheduleFile {
     pub schedule: Vec<FileSchedule>,
 }
 
-/// What is wrong with one schedule of a file.
+/// The error of one schedule of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("schedule `{id}`: {problem}")]
 pub struct FileProblem {
     /// The schedule.
     pub id: Name,
-    /// What is wrong.
+    /// The error.
     pub problem: SpecProblem,
 }
 
@@ -63,11 +63,11 @@ impl ScheduleFile {
         Self { schedule: specs.into_iter().map(FileSchedule::from).collect() }
     }
 
-    /// Its schedules, checked.
+    /// Parses and checks its schedules.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with any of them, and ids that occur twice.
+    /// The errors of all schedules, and duplicate ids.
     pub fn specs(&self) -> Result<Vec<ScheduleSpec>, Vec<FileProblem>> {
         let (mut specs, mut problems) = (Vec::new(), Vec::new());
         let mut ids = BTreeSet::new();
@@ -122,7 +122,7 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
-/// One schedule of a file; what each field is, [`ScheduleSpec`] says. Exactly one of `cron`, `every`
+/// One schedule of a file; [`ScheduleSpec`] documents the fields. Exactly one of `cron`, `every`
 /// and `at` is given.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -135,7 +135,7 @@ pub struct FileSchedule {
     /// Interval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<Span>,
-    /// With `every`.
+    /// Offset of the interval; with `every` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<Span>,
     /// One instant.
@@ -144,25 +144,25 @@ pub struct FileSchedule {
     /// The zone of a cron expression's wall clock.
     #[serde(default, deserialize_with = "zone")]
     pub zone: ZoneName,
-    /// Fire within so long after the due time.
+    /// Longest random delay after the due time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jitter: Option<Span>,
-    /// Not due before.
+    /// Time before which it is not due.
     #[serde(default, deserialize_with = "instant", skip_serializing_if = "Option::is_none")]
     pub start: Option<Timestamp>,
-    /// Not due after.
+    /// Time after which it is not due.
     #[serde(default, deserialize_with = "instant", skip_serializing_if = "Option::is_none")]
     pub end: Option<Timestamp>,
-    /// Ends after so many runs.
+    /// Number of runs after which it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_runs: Option<u64>,
-    /// How many missed due times it runs afterwards.
+    /// How many missed due times it catches up.
     #[serde(default)]
     pub catch_up: CatchUp,
-    /// Nothing older is caught up.
+    /// Age up to which missed due times are caught up.
     #[serde(default = "window_default")]
     pub window: Span,
-    /// What it does while its previous run goes on.
+    /// What it does while its previous run has not ended.
     #[serde(default, serialize_with = "typed")]
     pub overlap: Overlap,
     /// How late a due time may be before it is reported as missed.
@@ -174,7 +174,7 @@ pub struct FileSchedule {
     /// Job type that is enqueued when a run fails for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<Name>,
-    /// The job that each due time makes.
+    /// The job that each due time creates.
     pub job: FileJob,
 }
 
@@ -186,12 +186,12 @@ fn tolerance_default() -> Span {
     Span::of(ScheduleSpec::TOLERANCE_MS)
 }
 
-/// Read here, so that an error has its place in the file.
+/// Parsed here, so that an error has its position in the file.
 fn cron<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<CronExpr>, D::Error> {
     Cron::deserialize(deserializer).map(|cron| Some(cron.expr().clone()))
 }
 
-/// Read here, so that an error has its place in the file.
+/// Parsed here, so that an error has its position in the file.
 fn zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ZoneName, D::Error> {
     NamedZone::deserialize(deserializer).map(|zone| zone.name().clone())
 }
@@ -210,7 +210,7 @@ fn typed<S: Serializer>(overlap: &Overlap, serializer: S) -> Result<S::Ok, S::Er
     serializer.serialize_str(overlap.as_str())
 }
 
-/// The job of a schedule of a file; what each field is, [`EnqueueRequest`] says.
+/// The job of a schedule of a file; [`EnqueueRequest`] documents the fields.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FileJob {
@@ -229,22 +229,22 @@ pub struct FileJob {
     /// Wait before the first retry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backoff: Option<Span>,
-    /// `0s` is without limit.
+    /// Longest run of an attempt; `0s` is without limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
-    /// Not started later than so long after it was due.
+    /// Time after the due time within which the job must start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires: Option<Span>,
-    /// What happens when its worker or server dies under it.
+    /// What happens when its worker or server is lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_lost: Option<OnLost>,
-    /// `corr` in the file.
+    /// Correlation id; `corr` in the file.
     #[serde(rename = "corr", skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
-    /// Who asked, for people to read.
+    /// Who sent the request, for people to read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// JSON text, for what TOML does not have. Not together with `args`.
+    /// Arguments as JSON text, for values that TOML does not have. Not together with `args`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub args_json: Option<String>,
     /// Arguments, where TOML can hold them.
@@ -253,7 +253,7 @@ pub struct FileJob {
     /// Labels that the worker must have.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub require: Labels,
-    /// Tags: names and values to look for.
+    /// Tags: names and values for filters.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: Labels,
     /// Command, for a job without a type.
@@ -261,7 +261,7 @@ pub struct FileJob {
     pub command: Option<FileCommand>,
 }
 
-/// A command of a file; what each field is, [`Command`] says.
+/// A command of a file; [`Command`] documents the fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileCommand {
@@ -273,7 +273,7 @@ pub struct FileCommand {
     /// Standard input, as text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<String>,
-    /// Input that is no text. Not together with `stdin`.
+    /// Standard input that is not text, base64. Not together with `stdin`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin_base64: Option<String>,
     /// Environment variables.
@@ -286,11 +286,11 @@ fn problem(field: &'static str, text: impl Into<String>) -> SpecProblem {
 }
 
 impl FileSchedule {
-    /// The schedule it stands for. Not checked.
+    /// Converts to a schedule, unchecked.
     ///
     /// # Errors
     ///
-    /// None of `cron`, `every` and `at` or several, or arguments that are no JSON.
+    /// Not exactly one of `cron`, `every` and `at`, or invalid JSON arguments.
     pub fn spec(&self) -> Result<ScheduleSpec, SpecProblem> {
         let timing = match (&self.cron, self.every, self.at) {
             (Some(cron), None, None) => When::Cron(cron.clone()),
@@ -327,7 +327,7 @@ impl FileSchedule {
             tolerance_ms: self.tolerance.ms(),
             on_missed: self.on_missed.clone(),
             on_failure: self.on_failure.clone(),
-            // Who applies a file has it from there from then on.
+            // A schedule from a file is no longer imported.
             imported: None,
             job: self.job.request()?,
         })

@@ -1,4 +1,4 @@
-//! Schedules in files: what is written reads back, and what is wrong is said.
+//! Schedules in files: what is written reads back, and errors have their position.
 
 use orx_model::schedule::ScheduleSpec;
 use proptest::prelude::*;
@@ -168,7 +168,7 @@ fn a_time_is_text_or_what_toml_has_for_times() {
 }
 
 #[test]
-fn what_is_wrong_in_a_file_is_said_with_its_line_or_its_schedule() {
+fn errors_in_a_file_name_their_line_or_schedule() {
     let refused = |text: &str| toml::from_str::<ScheduleFile>(text).expect_err(text).to_string();
     insta::assert_snapshot!(refused("[[schedule]]\nid = \"a\"\ncron = \"0 26 * * *\"\n"), @r#"
     TOML parse error at line 3, column 8

@@ -1,8 +1,8 @@
-//! What a crontab that is imported again makes of the schedules that it made before.
+//! Repeated imports: matches the lines of a crontab with the schedules of earlier imports.
 //!
-//! An import owns what it made: each of its schedules remembers the source, the line, and what was
-//! written ([`Imported`]). [`reconcile`] finds which line each of them is now, also where lines moved,
-//! were edited or removed. It decides and does nothing.
+//! An import owns the schedules it created: each stores the source, the line, and a digest of what was
+//! written ([`Imported`]). [`reconcile`] finds the current line of each schedule, also where lines moved,
+//! were edited or removed. It decides and changes nothing.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use orx_model::schedule::{Imported, ScheduleSpec};
 use crate::crontab::Entry;
 use crate::timing::{hash, mix};
 
-/// What is wrong with it, in words.
+/// Checks the length and characters of the import's texts; the error is in words.
 pub(crate) fn check(imported: &Imported) -> Result<(), String> {
     for text in [&imported.source, &imported.key, &imported.fingerprint] {
         if text.len() > Imported::TEXT_BYTES || text.chars().any(char::is_control) {
@@ -28,7 +28,7 @@ pub(crate) fn program_of(key: &str) -> &str {
     key.rsplit_once('-').map_or(key, |(program, _)| program)
 }
 
-/// Of all that a schedule contains but where it was imported from.
+/// Digest of a schedule without its import source.
 #[must_use]
 pub fn fingerprint(spec: &ScheduleSpec) -> String {
     let bare = ScheduleSpec { imported: None, ..spec.clone() };
@@ -36,56 +36,56 @@ pub fn fingerprint(spec: &ScheduleSpec) -> String {
     format!("{:016x}", mix(hash(text.as_bytes())))
 }
 
-/// It was imported, and is not as the import wrote it.
+/// Whether it was changed after its import.
 #[must_use]
 pub fn is_edited(spec: &ScheduleSpec) -> bool {
     spec.imported.as_ref().is_some_and(|imported| imported.fingerprint != fingerprint(spec))
 }
 
-/// A schedule that is there.
+/// An existing schedule.
 #[derive(Debug, Clone, Copy)]
 pub struct There<'a> {
-    /// Secrets in it may be masked.
+    /// The schedule; its secrets may be masked.
     pub spec: &'a ScheduleSpec,
-    /// The version that it stands at.
+    /// Its version.
     pub version: u64,
-    /// [`is_edited`], from where nothing is masked.
+    /// The result of [`is_edited`] on the unmasked schedule.
     pub edited: bool,
 }
 
-/// What is to become of a line, or of a schedule that has no line any more.
+/// The decision on a line, or on a schedule whose line was removed.
 #[derive(Debug, Clone)]
 pub struct Step {
-    /// None for what has gone.
+    /// The line; `None` where it was removed.
     pub line: Option<usize>,
-    /// As it should be; as it is where it has gone.
+    /// The schedule to write; the existing one where its line was removed.
     pub spec: ScheduleSpec,
-    /// That it stands at, where it is there.
+    /// The version of the existing schedule.
     pub version: Option<u64>,
-    /// What is to become of it.
+    /// The action.
     pub what: What,
 }
 
-/// What an import does with a line, or with what a line made before.
+/// The action of an import on a line or an earlier schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
-    /// Make it, or make it be as the line says.
+    /// Create the schedule, or change it to match the line.
     Write,
-    /// The line is as it was, and somebody changed the schedule: it stays.
+    /// The schedule was changed and its line was not: it stays.
     Edited,
-    /// Both were changed.
+    /// The schedule and its line were both changed.
     Conflict,
-    /// A schedule of this id is there that no import made.
+    /// A schedule with this id exists that no import created.
     Stranger,
-    /// A schedule of this id is there that was imported from elsewhere.
+    /// A schedule with this id exists that another source created.
     Foreign,
-    /// The line has gone.
+    /// The line was removed.
     Gone,
-    /// The line has gone, and somebody changed the schedule.
+    /// The line was removed, and the schedule was changed.
     GoneEdited,
 }
 
-/// What a crontab makes of the schedules that are there: a step a line, then what has gone.
+/// Compares a crontab with the existing schedules: one step for each line, then the removed ones.
 #[must_use]
 pub fn reconcile(entries: Vec<Entry>, source: &str, there: &[There<'_>]) -> Vec<Step> {
     let mut owned: Vec<(There<'_>, &Imported)> = there
@@ -134,7 +134,7 @@ pub fn reconcile(entries: Vec<Entry>, source: &str, there: &[There<'_>]) -> Vec<
     steps
 }
 
-/// Of each entry, which of the schedules owned it is.
+/// For each entry, the index of its earlier schedule.
 fn matches(entries: &[Entry], owned: &[(There<'_>, &Imported)]) -> Vec<Option<usize>> {
     type Same = fn(&Entry, &ScheduleSpec, &Imported) -> bool;
     fn when(entry: &Entry, spec: &ScheduleSpec) -> bool {
@@ -146,14 +146,14 @@ fn matches(entries: &[Entry], owned: &[(There<'_>, &Imported)]) -> Vec<Option<us
     fn program(entry: &Entry, imported: &Imported) -> bool {
         entry.program() == program_of(&imported.key)
     }
-    // The surest first: of several lines with one command each keeps its own time.
+    // The surest match first: several lines with one command keep their own times.
     const SAME: [Same; 6] = [
         |entry, spec, old| entry.key == old.key && when(entry, spec) && line(entry, old),
         |entry, spec, old| entry.key == old.key && when(entry, spec),
         |entry, _, old| entry.key == old.key,
         |entry, spec, old| program(entry, old) && when(entry, spec),
         |entry, _, old| program(entry, old) && line(entry, old),
-        // What was edited keeps its id, and a line may say again what it said before.
+        // An edited schedule keeps its id, and a line may return to an earlier text.
         |entry, spec, _| entry.spec.id == spec.id,
     ];
     let mut found: Vec<Option<usize>> = vec![None; entries.len()];
@@ -167,7 +167,7 @@ fn matches(entries: &[Entry], owned: &[(There<'_>, &Imported)]) -> Vec<Option<us
             }
         }
     }
-    // A line that moved and was edited, where no other can be meant.
+    // A line that moved and was edited, where the match is unique.
     for at in 0..entries.len() {
         let alike = |other: &Entry| other.program() == entries[at].program();
         let others = entries.iter().zip(&found).filter(|(it, found)| found.is_none() && alike(it));
@@ -182,7 +182,7 @@ fn matches(entries: &[Entry], owned: &[(There<'_>, &Imported)]) -> Vec<Option<us
     found
 }
 
-/// An id that no other line has.
+/// An id that no other line uses.
 fn free(wanted: &Name, taken: &BTreeSet<Name>) -> Name {
     let mut id = wanted.clone();
     let mut number = 1;

@@ -1,23 +1,23 @@
-//! When schedules are due, and what becomes of due times that nobody was there for. No I/O.
+//! Computes when schedules are due, and how to handle missed due times. No I/O.
 //!
 //! Everything here is a function from a schedule and an instant to due times. A due time is called
-//! a *slot*: it is a UTC instant, slots of one schedule strictly increase, and none is lost; what is
-//! fired for it may be spread by a jitter, the slot itself never moves.
+//! a *slot*: it is a UTC instant, slots of one schedule strictly increase, and none is lost. A jitter
+//! may delay the firing of a slot, but not the slot itself.
 //!
-//! Schedules as plain data are in [`orx_model::schedule`]. Here their texts are understood:
+//! Schedules as plain data are in [`orx_model::schedule`]. This crate parses their texts:
 //!
-//! - [`Schedule`] is a spec whose cron expression and zone are known, with its due times.
-//! - [`Cron`] reads a crontab's five fields, or six with seconds first, as crontab means them.
-//! - [`Timing`] places them in a time zone: what the clock skips, repeats or shifts is decided there.
+//! - [`Schedule`] is a spec with a parsed cron expression and time zone, and computes its due times.
+//! - [`Cron`] parses the five fields of a crontab, or six with seconds first, with crontab's meaning.
+//! - [`Timing`] applies them in a time zone, where the clock may skip, repeat or shift times.
 //! - [`missed`] decides what to fire and what to record after downtime, and [`overlap`] what a slot does
-//!   about the run before it.
-//! - [`preview`] and [`lint`] show a person what to expect, days with clock changes above all.
-//! - [`apply`] changes what a change names, [`diff`] tells schedules apart, and [`ScheduleFile`] is how
-//!   people keep them.
+//!   while the previous run has not ended.
+//! - [`preview`] and [`lint`] show people what to expect, especially on days with clock changes.
+//! - [`apply`] applies a partial change, [`diff`] compares schedules, and [`ScheduleFile`] is their file
+//!   format.
 //! - [`crontab::parse`] turns a crontab into specs.
 //!
-//! Slots are known up to the end of the year 2100. Rules of time zones are those compiled in, until a
-//! program hands in a source of its own ([`rules::install`]).
+//! Slots are known up to the end of the year 2100. Time zone rules are compiled in; a program may
+//! install another source ([`rules::install`]).
 
 mod catch_up;
 mod change;

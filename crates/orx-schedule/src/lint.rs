@@ -1,4 +1,4 @@
-//! What is allowed but probably not meant.
+//! Warnings about schedules that are valid but probably not meant.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::preview::{ClockChange, minute_text};
 use crate::spec::Schedule;
 use crate::timing::{Pattern, Timing};
 
-/// What is probably not meant.
+/// The kind of a warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WarningCode {
@@ -42,7 +42,7 @@ pub enum WarningCode {
 }
 
 impl WarningCode {
-    /// The name as JSON has it.
+    /// The name in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -61,10 +61,10 @@ impl WarningCode {
     }
 }
 
-/// Something that is allowed and probably not meant.
+/// A warning about a valid schedule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
-    /// What it is.
+    /// The kind.
     pub code: WarningCode,
     /// What happens, and when first.
     pub text: String,
@@ -79,7 +79,7 @@ impl fmt::Display for Warning {
 
 /// Ten years.
 const AHEAD_SECONDS: i64 = 3_653 * 24 * 60 * 60;
-/// Due times looked at for the shortest gap.
+/// The number of due times searched for the shortest gap.
 const GAPS: usize = 200;
 
 /// Warnings about a schedule that passes [`Schedule::check`], from an instant on.
@@ -111,7 +111,7 @@ impl Warnings {
 /// The first due time that a clock change skips, and the first that one repeats.
 fn clock(warnings: &mut Warnings, expr: &Cron, timing: &Timing, from: Timestamp) {
     let wildcard = expr.is_wildcard();
-    // Every hour is every hour, whatever the clock shows: going by elapsed time is what is meant.
+    // Every hour by elapsed time is what such an expression means, so a clock change is no surprise.
     if wildcard && expr.fields().hour.len() == CronField::Hour.size() {
         return;
     }
@@ -243,7 +243,7 @@ fn gaps(warnings: &mut Warnings, schedule: &Schedule, from: Timestamp) {
     let known = match longest {
         Some(longest) if longest <= shortest => return,
         Some(longest) => format!("a run may take {}", format_duration(longest)),
-        // What nothing bounds is news only where runs pile up or are stopped for it.
+        // A missing limit matters only where runs pile up or are cancelled.
         None if matches!(schedule.overlap, Overlap::Skip | Overlap::QueueOne)
             && shortest >= Duration::from_secs(60 * 60) =>
         {

@@ -1,4 +1,4 @@
-//! What a slot does about the run before it.
+//! Decides what a slot does while earlier runs have not ended.
 
 use orx_model::schedule::{Overlap, SkipReason};
 
@@ -7,38 +7,38 @@ use crate::catch_up::Firing;
 /// The runs of a schedule that have not ended when a slot is fired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Before {
-    /// There is none.
+    /// All runs have ended.
     #[default]
     Ended,
-    /// One runs, or is about to.
+    /// One run is live or about to start.
     Running,
-    /// One waits for the run before it.
+    /// One run waits for the run before it.
     Waiting,
 }
 
-/// What a slot does.
+/// The action for a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Decision {
-    /// Its job is made and is due at once.
+    /// Create its job, due at once.
     Run,
-    /// Its job is made, and waits for the newest run that has not ended.
+    /// Create its job, which waits for the newest run that has not ended.
     Wait,
-    /// Every run that has not ended is cancelled, and its job is made and waits until they have.
+    /// Cancel every run that has not ended, and create its job, which waits for their ends.
     CancelThenRun,
-    /// No job is made.
+    /// Create no job.
     Skip(SkipReason),
 }
 
-/// What becomes of the slots of one [`super::Plan`].
+/// The actions for the slots of one [`super::Plan`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Decisions {
-    /// In the plan's order.
+    /// The actions, in the order of the plan.
     pub slots: Vec<(Firing, Decision)>,
-    /// The last run allowed was made: nothing is due any more, and slots after it never were.
+    /// Whether the last allowed run was created: later slots are not due.
     pub ended: bool,
 }
 
-/// What one slot does, after the runs before it.
+/// The action for one slot, given the runs before it.
 #[must_use]
 pub fn decide(overlap: Overlap, before: Before) -> Decision {
     match (overlap, before) {
@@ -50,12 +50,11 @@ pub fn decide(overlap: Overlap, before: Before) -> Decision {
     }
 }
 
-/// What every slot of a plan does. `runs_left` is how many runs the schedule may still make;
-/// without it, any number.
+/// The action for every slot of a plan. `runs_left` is how many runs the schedule may still create; `None`
+/// is without limit.
 ///
-/// Slots that are caught up have waited for the server, not for each other: unless they may run
-/// side by side, each waits for the one before it, and so does a slot that is due just then.
-/// Else `all` would make good one of them, and skip or cancel the rest.
+/// Unless runs may overlap, each slot that is caught up waits for the one before it, and so does a slot that
+/// is due at that moment. Otherwise `all` would run one of them and skip or cancel the rest.
 #[must_use]
 pub fn decide_all(
     overlap: Overlap,

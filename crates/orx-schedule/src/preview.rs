@@ -1,4 +1,4 @@
-//! The next due times, with a mark on days whose clock changes.
+//! The next due times, with a mark on days with a clock change.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::rules::Segment;
 use crate::timing::{Pattern, Timing};
 
-/// What a clock change does to a due time.
+/// The effect of a clock change on a due time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DayMark {
@@ -23,7 +23,7 @@ pub enum DayMark {
 }
 
 impl DayMark {
-    /// The name as JSON has it.
+    /// The name in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -37,7 +37,7 @@ impl DayMark {
 /// The clock change behind a mark.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DayEffect {
-    /// What the change does.
+    /// The effect of the change.
     pub mark: DayMark,
     /// When the clock changes.
     pub at: Timestamp,
@@ -45,7 +45,7 @@ pub struct DayEffect {
     pub from: String,
     /// What it shows instead: `2026-03-29 03:00`.
     pub to: String,
-    /// Of a skipped time, the time that is not shown: `2026-03-29 02:30`.
+    /// For a skipped due time, the wall-clock time that does not occur: `2026-03-29 02:30`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wanted: Option<String>,
 }
@@ -55,11 +55,11 @@ pub struct DayEffect {
 pub struct Previewed {
     /// The due time.
     pub slot: Timestamp,
-    /// With its share of the jitter.
+    /// Its firing time, jitter included.
     pub fire_at: Timestamp,
     /// The slot in the schedule's zone, with its offset: `2026-03-29 03:00:00 +02:00`.
     pub local: String,
-    /// What a clock change does to it, where its day has one.
+    /// The clock change of its day, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effect: Option<DayEffect>,
 }
@@ -81,7 +81,7 @@ impl fmt::Display for Previewed {
     }
 }
 
-/// Most due times shown at once.
+/// The most due times of one preview.
 pub const PREVIEW_MAX: usize = 1_000;
 
 /// The next `most` due times after an instant; at most [`PREVIEW_MAX`].
@@ -121,7 +121,7 @@ pub(crate) fn minute_text(seconds: i64) -> String {
     wall(seconds).format("%Y-%m-%d %H:%M").to_string()
 }
 
-/// Two neighbouring stretches of time, and the change between them.
+/// A clock change, with the wall-clock times around it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ClockChange {
     pub(crate) at: i64,
@@ -139,7 +139,7 @@ impl ClockChange {
 
 fn effect(timing: &Timing, slot: Timestamp) -> Option<DayEffect> {
     const DAY: i64 = 24 * 60 * 60;
-    // Intervals and instants have no wall clock to be changed.
+    // Intervals and instants do not follow a wall clock.
     let Pattern::Cron(expr) = timing.pattern() else { return None };
     let at = slot.as_millis().div_euclid(1_000);
     let offsets = timing.zone().offsets();

@@ -1,6 +1,6 @@
-//! Which program a line of a crontab is about: what tells it apart from other lines for people.
+//! Finds the program that a line of a crontab runs, which names the line for people.
 
-/// Words of the shell that only prepare for what follows.
+/// Shell words that only prepare for the command.
 const PREPARES: [&str; 16] = [
     "cd", "pushd", "test", "[", "[[", ":", "true", "export", "set", "umask", "ulimit", ".",
     "source", "sleep", "mkdir", "if",
@@ -27,7 +27,7 @@ const RUNS_ANOTHER: [(&str, usize); 19] = [
     ("chrt", 1),
     ("taskset", 1),
 ];
-/// Programs that are told what to run.
+/// Programs whose argument is the program to run.
 const TOLD: [&str; 15] = [
     "sh",
     "bash",
@@ -57,7 +57,7 @@ pub(crate) fn program(command: &str) -> String {
     named.unwrap_or_else(|| "command".to_owned())
 }
 
-/// Of one command; `any` also takes what only prepares.
+/// The program of one command; with `any`, also a word that only prepares.
 fn of_part(part: &str, any: bool) -> Option<String> {
     let mut words = part
         .split_ascii_whitespace()

@@ -1,9 +1,8 @@
-//! The rules of time zones: when their clocks change, and where that is known from.
+//! The rules of time zones, and their sources.
 //!
-//! Rules come from the copy of the IANA time zone database that is compiled in, until a program hands
-//! in a better source with [`install`]: a daemon and the terminal side hand in the machine's own
-//! database. This module reads no file itself. A zone that was read keeps its rules for as long as it
-//! is held; whoever looks it up again gets what the source says then.
+//! Rules come from the compiled copy of the IANA time zone database, until a program installs another
+//! source with [`install`]: daemons and commands install the database of their host. This module reads no
+//! file itself. A parsed zone keeps its rules while it exists; a new look-up returns the current ones.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -12,31 +11,31 @@ use jiff::tz::TimeZone;
 use orx_model::wire::ZoneData;
 use parking_lot::Mutex;
 
-/// Where rules are looked up.
+/// A source of time zone rules.
 pub trait ZoneSource: Send + Sync {
-    /// The zone of a name in any case, with its name as the database spells it.
+    /// Looks a zone up by name, ignoring case; returns its name as the database spells it.
     fn find(&self, name: &str) -> Option<(Arc<str>, ZoneRules)>;
 
-    /// All that it knows, for the name that was meant.
+    /// All names, for suggestions.
     fn names(&self) -> Vec<String>;
 
-    /// Which database it is.
+    /// The place and version of the database.
     fn data(&self) -> ZoneData;
 }
 
 static INSTALLED: OnceLock<Box<dyn ZoneSource>> = OnceLock::new();
 
-/// Hands in the source of this process, once. A second one is not taken.
+/// Installs the source of this process. Only the first call has an effect, and returns `true`.
 pub fn install(source: Box<dyn ZoneSource>) -> bool {
     INSTALLED.set(source).is_ok()
 }
 
-/// The source of this process: that of [`install`], else the compiled copy.
+/// The source of this process: the installed one, else the compiled copy.
 pub fn source() -> &'static dyn ZoneSource {
     INSTALLED.get().map_or(&Compiled, |source| &**source)
 }
 
-/// The copy of the database that is compiled in.
+/// The compiled copy of the database.
 #[derive(Debug, Clone, Copy)]
 pub struct Compiled;
 
@@ -64,16 +63,16 @@ impl ZoneSource for Compiled {
     }
 }
 
-/// When a zone's clock changes. Cheap to clone.
+/// The clock changes of a zone. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ZoneRules(Arc<Offsets>);
 
 impl ZoneRules {
-    /// What a file of a zone database says.
+    /// Parses a file of a zone database.
     ///
     /// # Errors
     ///
-    /// What is no such file, and one that counts leap seconds: times here do not.
+    /// The bytes are not such a file, or it counts leap seconds, which times here do not.
     pub fn from_tzif(data: &[u8]) -> Result<Self, String> {
         // The header: 4 bytes of name, version, 15 unused, then counts, the third of leap seconds.
         let leaps = data.get(28..32).is_some_and(|count| count != [0; 4]);
@@ -88,13 +87,13 @@ impl ZoneRules {
         Offsets::of(&zone).map(|offsets| Self(Arc::new(offsets)))
     }
 
-    /// What a POSIX string such as `CET-1CEST,M3.5.0,M10.5.0/3` says.
+    /// Parses a POSIX string such as `CET-1CEST,M3.5.0,M10.5.0/3`.
     ///
     /// # Errors
     ///
-    /// What is none.
+    /// The text is not a POSIX string.
     pub fn from_posix(text: &str) -> Result<Self, String> {
-        // Read again with every schedule that has it: a few are kept.
+        // Every schedule with this string parses it again, so a few are cached.
         const KEPT: usize = 64;
         static READ: Mutex<BTreeMap<String, ZoneRules>> = Mutex::new(BTreeMap::new());
         let mut read = READ.lock();
@@ -132,7 +131,7 @@ impl ZoneRules {
     }
 }
 
-/// Longer than any that means something.
+/// Longest accepted POSIX string, in bytes.
 const POSIX_BYTES: usize = 120;
 
 /// When a zone's clock changed and will change, from 1970 to 2100: before and after, as at the ends.
@@ -144,7 +143,7 @@ pub(crate) struct Offsets {
     changes: Vec<(i64, i32)>,
 }
 
-/// A stretch of time with one offset.
+/// A range of time with one offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Segment {
     place: usize,
@@ -167,7 +166,7 @@ impl Segment {
 pub(crate) const FURTHEST: i64 = 2 * 26 * 60 * 60;
 
 impl Offsets {
-    /// The last second that is looked at: the end of the year 2100.
+    /// The last second considered: the end of the year 2100.
     const END: i64 = 131 * 366 * 24 * 60 * 60;
     /// Morocco's clock changes four times a year.
     const CHANGES: usize = 4_000;

@@ -1,4 +1,4 @@
-//! A schedule whose texts are understood.
+//! A schedule with parsed texts.
 
 use std::fmt;
 use std::ops::Deref;
@@ -14,9 +14,8 @@ use crate::imported;
 use crate::timing::{Pattern, Timing};
 use crate::zone::NamedZone;
 
-/// A [`ScheduleSpec`] whose cron expression and zone this program understands, with its due times. It
-/// is written and read as the spec. The texts are written in one way: `europe/berlin` as the database
-/// spells it, a cron expression with single spaces.
+/// A [`ScheduleSpec`] with a parsed cron expression and time zone. It serializes as the spec, with
+/// normalised texts: a zone as the database spells it, a cron expression with single spaces.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "ScheduleSpec", into = "ScheduleSpec")]
 pub struct Schedule {
@@ -47,11 +46,11 @@ impl TryFrom<ScheduleSpec> for Schedule {
 }
 
 impl Schedule {
-    /// Understands the texts of a schedule; what else may be wrong with it, [`Schedule::check`] finds.
+    /// Parses the texts of a schedule; [`Schedule::check`] finds any other error.
     ///
     /// # Errors
     ///
-    /// `timing` where its text is no cron expression, `zone` where nobody knows such a zone.
+    /// `timing` for an invalid cron expression, `zone` for an unknown time zone.
     pub fn new(mut spec: ScheduleSpec) -> Result<Self, SpecProblems> {
         let zone: Result<NamedZone, _> = spec.zone.as_str().parse();
         let (pattern, zone) = match (Pattern::try_from(&spec.timing), zone) {
@@ -73,18 +72,18 @@ impl Schedule {
         Ok(Self { spec, due })
     }
 
-    /// A schedule of which nothing is wrong.
+    /// Parses and checks a schedule.
     ///
     /// # Errors
     ///
-    /// As [`Schedule::new`]; what [`Schedule::check`] finds.
+    /// The errors of [`Schedule::new`] and [`Schedule::check`].
     pub fn checked(spec: ScheduleSpec) -> Result<Self, SpecProblems> {
         let schedule = Self::new(spec)?;
         schedule.check()?;
         Ok(schedule)
     }
 
-    /// One that is due at one instant.
+    /// A schedule that is due at one instant.
     #[must_use]
     pub fn once(id: Name, at: Timestamp, job: EnqueueRequest) -> Self {
         let due = Timing::new(Pattern::Once(at), NamedZone::default());
@@ -103,15 +102,14 @@ impl Schedule {
         &self.due
     }
 
-    /// What to do about slots that nobody was there for.
+    /// How to handle missed slots.
     #[must_use]
     pub fn rule(&self) -> Rule {
         let window = Duration::from_millis(self.window_ms);
         Rule { catch_up: self.catch_up, window }
     }
 
-    /// Everything that is out of range or cannot be. The job's own values are checked where jobs
-    /// are accepted.
+    /// Checks ranges and combinations. The server checks the values of the job when it accepts jobs.
     ///
     /// # Errors
     ///
@@ -175,7 +173,7 @@ impl Schedule {
         if problems.is_empty() { Ok(()) } else { Err(SpecProblems(problems)) }
     }
 
-    /// The stretch of time in which it may be due, in words.
+    /// The range of time in which it may be due, in words.
     fn bounds(&self) -> String {
         match (self.start, self.end) {
             (None, None) => String::new(),
@@ -186,17 +184,17 @@ impl Schedule {
     }
 }
 
-/// One thing that is wrong with a [`ScheduleSpec`].
+/// One error in a [`ScheduleSpec`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("`{field}`: {text}")]
 pub struct SpecProblem {
-    /// The field as JSON has it: `window_ms`, `job.name`.
+    /// The field in JSON: `window_ms`, `job.name`.
     pub field: &'static str,
     /// What was expected, and what was found.
     pub text: String,
 }
 
-/// Everything that is wrong with a [`ScheduleSpec`], one a line.
+/// All errors in a [`ScheduleSpec`], printed one a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpecProblems(pub Vec<SpecProblem>);
 

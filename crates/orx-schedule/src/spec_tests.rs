@@ -62,7 +62,7 @@ fn a_spec_reads_back_and_takes_no_unknown_field() {
 }
 
 #[test]
-fn what_cannot_be_is_said_in_words() {
+fn impossible_schedules_are_explained() {
     let good = || cron_spec("0 2 * * *", "UTC");
     let after = |change: fn(&mut ScheduleSpec)| {
         let mut spec = good();

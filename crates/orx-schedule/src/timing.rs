@@ -1,18 +1,18 @@
 //! Due times in a time zone.
 //!
-//! What happens where a zone's clock changes is Vixie cron's rule:
+//! Clock changes follow the rule of Vixie cron:
 //!
 //! - An expression whose minute or hour field starts with `*` is a *wildcard* one. It is due at each
 //!   instant whose wall clock matches: `*/15 * * * *` every 15 minutes of real time through both
-//!   changes. A matching time that the clock skips does not come, one that it shows twice comes twice.
+//!   changes. A matching time that the clock skips does not occur; one that it shows twice occurs twice.
 //! - Every other expression names *fixed* times. Each is due at the first instant at which the wall
 //!   clock shows it or has passed it: a time that is skipped runs right after the jump, once with
 //!   all others that the same jump skips; a time shown twice runs the first time only.
 //!
-//! The seconds field decides nothing here. Vixie cron takes a jump of three hours or more for a
-//! clock set by hand; here it is a jump like any other (Apia skipped a day).
+//! The seconds field does not matter here. Vixie cron treats a jump of three hours or more as a manually
+//! set clock; here it is a jump like any other (Apia skipped a day).
 //!
-//! Intervals go by elapsed time and know no zone.
+//! Intervals follow elapsed time, independent of any zone.
 
 use std::time::Duration;
 
@@ -25,12 +25,12 @@ use crate::zone::NamedZone;
 /// Shortest interval, in milliseconds.
 const EVERY_MIN_MS: u64 = When::EVERY_MIN_MS;
 
-/// What makes a schedule due, its texts understood. Cheap to clone.
+/// What makes a schedule due, with parsed texts. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pattern {
-    /// On the wall clock of the zone.
+    /// A cron expression on the wall clock of a zone.
     Cron(Cron),
-    /// Every so often in elapsed time, counted from 1970-01-01 UTC plus the offset.
+    /// A fixed interval of elapsed time, counted from 1970-01-01 UTC plus the offset.
     Interval {
         /// Milliseconds, 1000 to ten years.
         every_ms: u64,
@@ -56,7 +56,7 @@ impl TryFrom<&When> for Pattern {
 }
 
 impl Pattern {
-    /// What is out of range, in words: an interval shorter than a second or longer than ten years, or
+    /// The first value out of range, in words: an interval shorter than a second or longer than ten years, or
     /// an offset as long as it.
     pub(crate) fn check(&self) -> Result<(), String> {
         let Self::Interval { every_ms, offset_ms } = self else { return Ok(()) };
@@ -94,14 +94,14 @@ impl Timing {
         Self { pattern, zone, start: None, end: None, jitter_ms: 0, seed: 0 }
     }
 
-    /// No slot before `start`, none after `end`.
+    /// Limits the slots to `start` to `end`, inclusive.
     #[must_use]
     pub fn between(self, start: Option<Timestamp>, end: Option<Timestamp>) -> Self {
         Self { start, end, ..self }
     }
 
-    /// Fires up to so many milliseconds after the slot. How many is drawn from the schedule's id and
-    /// the slot: every node, and every restart, comes to the same.
+    /// Adds a delay of up to this many milliseconds after each slot. It is derived from the schedule's id
+    /// and the slot, so that it is the same on every node and after every restart.
     #[must_use]
     pub fn with_jitter(self, id: &Name, jitter_ms: u64) -> Self {
         Self { jitter_ms, seed: hash(id.as_str().as_bytes()), ..self }
@@ -139,14 +139,13 @@ impl Timing {
         slot.filter(|slot| self.end.is_none_or(|end| *slot <= end))
     }
 
-    /// The first slot after an instant, with the time to fire for it.
+    /// The first slot after an instant, with its firing time.
     #[must_use]
     pub fn next_due(&self, instant: Timestamp) -> Option<Due> {
         self.next_after(instant).map(|slot| self.due(slot))
     }
 
-    /// A time that a clock shows again runs again: intervals, and expressions that say every so often.
-    /// One that is fixed runs once.
+    /// Whether a time that the clock shows twice fires twice: true for intervals and wildcard expressions.
     #[must_use]
     pub fn repeats(&self) -> bool {
         match &self.pattern {
@@ -156,13 +155,13 @@ impl Timing {
         }
     }
 
-    /// When to fire for a slot.
+    /// The firing time of a slot.
     #[must_use]
     pub fn due(&self, slot: Timestamp) -> Due {
         if self.jitter_ms == 0 {
             return Due { slot, fire_at: slot };
         }
-        // Before the next slot, or firings would change places.
+        // Before the next slot, so that firings stay in order.
         let gap = self.next_after(slot).map_or(u64::MAX, |next| {
             next.as_millis().saturating_sub(slot.as_millis()).max(1).unsigned_abs()
         });
@@ -186,7 +185,7 @@ impl Timing {
             }
             segment = offsets.next(segment)?;
             let here = segment.start.saturating_add(segment.offset) - 1;
-            // What was found still is the first match, unless the clock went back, or past it.
+            // The match stays the first unless the clock went back or past it.
             if here < from || here >= wall {
                 wall = expr.next_wall(here)?;
             }

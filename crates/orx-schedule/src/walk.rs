@@ -1,9 +1,9 @@
-//! The `cron` crate, and nothing of it beyond this file.
+//! Wraps the `cron` crate, which no other file uses.
 //!
 //! That crate reads Quartz's dialect: weekdays count from 1 = Sunday, and the two day fields must
-//! both match. It fires twice or out of order where clocks change. So it is given sets of numbers
-//! already understood ([`Fields`]), one schedule for each of the two day fields where either makes a
-//! day due, and a wall clock without zone, walked as if it were UTC.
+//! both match. It fires twice or out of order where clocks change. So this file passes it parsed
+//! sets of numbers ([`Fields`]), one schedule for each of the two day fields where either makes a day
+//! due, and a wall clock without zone, as if it were UTC.
 
 use std::str::FromStr;
 
@@ -18,7 +18,7 @@ pub(crate) struct Walls {
 }
 
 impl Walls {
-    /// `None` only where the crate refuses what it should take.
+    /// `None` only where the crate rejects valid fields.
     pub(crate) fn new(fields: &Fields) -> Option<Self> {
         let all = Set { bits: u64::MAX, star: true, step: None };
         let schedule = |day: Set, weekday: Set| {
@@ -47,13 +47,13 @@ impl Walls {
     pub(crate) fn next(&self, after: i64) -> Option<i64> {
         #[cfg(test)]
         WALKS.with(|walks| walks.set(walks.get() + 1));
-        // The crate knows no year before 1970, and starts there.
+        // The crate supports no year before 1970.
         let after = DateTime::<Utc>::from_timestamp(after.max(-1), 0)?;
         let next = |schedule: &cron::Schedule| Some(schedule.after(&after).next()?.timestamp());
         let first = next(&self.first);
         match &self.second {
             None => first,
-            // Of two the nearer; of one, that.
+            // The earlier one, if both exist.
             Some(second) => first.into_iter().chain(next(second)).min(),
         }
     }
@@ -64,7 +64,7 @@ thread_local! {
     static WALKS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
-/// How often this thread has walked the calendar: what the time that it takes is made of.
+/// How often this thread has walked the calendar, as a measure of work in tests.
 #[cfg(test)]
 pub(crate) fn walks() -> u64 {
     WALKS.with(std::cell::Cell::get)

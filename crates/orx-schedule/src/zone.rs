@@ -11,10 +11,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::rules::{Offsets, ZoneRules, source};
 
-/// A zone that means the same on every machine: one of the IANA database (`Europe/Berlin`, `UTC`), or
+/// A time zone with the same meaning on every host: one of the IANA database (`Europe/Berlin`, `UTC`), or
 /// the rules themselves as POSIX writes them (`CET-1CEST,M3.5.0,M10.5.0/3`). Never "the local one":
-/// where a schedule is read and where it is fired are different machines. Cheap to clone; it keeps the
-/// rules that held when it was read.
+/// a schedule may be written on one host and fired on another. Cheap to clone; it keeps the rules that
+/// were in force when it was parsed.
 #[derive(Clone)]
 pub struct NamedZone {
     name: ZoneName,
@@ -60,7 +60,7 @@ impl NamedZone {
         &self.name
     }
 
-    /// When its clock changes.
+    /// The rules of its clock.
     #[must_use]
     pub fn rules(&self) -> &ZoneRules {
         &self.rules
@@ -70,15 +70,15 @@ impl NamedZone {
         self.rules.offsets()
     }
 
-    /// What `TZ` means to the C library: a POSIX string whatever it starts with, with the rules of the
-    /// United States where it names summer time and no rules. One that reads like `UTC+3`, which POSIX
-    /// has three hours west, is written so that nobody takes it for three hours east: `<-03>+3`.
+    /// Parses `TZ` as the C library does: as a POSIX string, with the rules of the United States where it
+    /// names summer time without rules. `UTC+3`, which in POSIX is three hours west, is rewritten as
+    /// `<-03>+3`, which cannot be misread as east.
     ///
     /// # Errors
     ///
-    /// What is no POSIX string.
+    /// The text is not a POSIX string.
     pub fn from_posix(text: &str) -> Result<Self, ParseZoneError> {
-        let plain = said_plainly(text).map_or_else(|| text.to_owned(), |(west, _)| west);
+        let plain = both_meanings(text).map_or_else(|| text.to_owned(), |(west, _)| west);
         for written in [format!("{plain},M3.2.0,M11.1.0"), plain] {
             if let Ok(rules) = ZoneRules::from_posix(&written) {
                 return Ok(Self { name: written.as_str().into(), rules });
@@ -88,8 +88,8 @@ impl NamedZone {
     }
 }
 
-/// `UTC+3` and the like: as POSIX means it, and as a reader may. `None` for what is no such string.
-fn said_plainly(text: &str) -> Option<(String, String)> {
+/// The meaning of `UTC+3` and the like in POSIX, and to a reader. `None` for any other text.
+fn both_meanings(text: &str) -> Option<(String, String)> {
     let upper = text.get(..3)?.to_ascii_uppercase();
     let sign = text.get(3..4)?;
     let hours: u32 = text.get(4..)?.parse().ok()?;
@@ -100,7 +100,7 @@ fn said_plainly(text: &str) -> Option<(String, String)> {
     Some(if sign == "+" { (west, east) } else { (east, west) })
 }
 
-/// The text names no zone that is known.
+/// The text is not a known time zone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected a time zone such as `Europe/Berlin`, found `{found}`{hint}")]
 pub struct ParseZoneError {
@@ -117,12 +117,12 @@ impl ParseZoneError {
 impl FromStr for NamedZone {
     type Err = ParseZoneError;
 
-    /// In any case; `Z` is UTC.
+    /// Parses a name, ignoring case; `Z` is UTC.
     fn from_str(text: &str) -> Result<Self, ParseZoneError> {
         if text == "UTC" || text.eq_ignore_ascii_case("z") {
             return Ok(Self::default());
         }
-        // The database holds its zones a second time under this name.
+        // The database contains its zones a second time under this prefix.
         let name = text.strip_prefix("posix/").unwrap_or(text);
         if let Some((name, rules)) = source().find(name) {
             return Ok(Self { name: name[..].into(), rules });
@@ -132,7 +132,7 @@ impl FromStr for NamedZone {
                 format!("; it counts leap seconds, and times here do not: `{name}` does not");
             return Err(ParseZoneError::new(text, hint));
         }
-        if let Some((as_posix, as_read)) = said_plainly(text) {
+        if let Some((as_posix, as_read)) = both_meanings(text) {
             let hint =
                 format!("; `{as_posix}` is what POSIX means by it, `{as_read}` the opposite");
             return Err(ParseZoneError::new(text, hint));
@@ -141,11 +141,11 @@ impl FromStr for NamedZone {
             return Ok(Self { name: text.into(), rules });
         }
         let found: String = text.chars().take(80).collect();
-        // The distance to each name takes time that grows with the text.
+        // The distance to each name takes time proportional to the text.
         let names = source().names();
         let near = nearest(&found, names.iter().map(String::as_str));
         let hint = match near {
-            // It stands in the database, and was not found there.
+            // The database lists the name, but has no rules for it.
             Some(near) if near == text => "; its file in the zone database is damaged".to_owned(),
             Some(near) => format!("; did you mean `{near}`?"),
             None => String::new(),
@@ -173,7 +173,7 @@ impl<'de> Deserialize<'de> for NamedZone {
     }
 }
 
-/// Where wall-clock times are read and shown.
+/// The wall clock for parsing and printing times.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Zone {
     /// UTC.
@@ -181,7 +181,7 @@ pub enum Zone {
     Utc,
     /// A zone with a name.
     Named(NamedZone),
-    /// Rules of one machine that have no name elsewhere.
+    /// The rules of one host, without a name elsewhere.
     Unnamed(ZoneRules),
 }
 
