@@ -1,5 +1,5 @@
-//! The server that a command starts in the background: it has nothing of its first caller, stays as
-//! long as it is needed, gives way to one that is started by hand, and can be seen and ended.
+//! The server that a command starts in the background: it inherits nothing from its first caller, stays
+//! while it is needed, hands over to a manually started one, and can be shown and stopped.
 
 mod common;
 
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use common::{CommandResult, Machine, ended, is_running, orx, read, result_of, until};
 
-/// A script of a user's, with `orx` on the path.
+/// Runs a user's script with `orx` on the path.
 fn script(machine: &Machine, text: &str) -> Command {
     let command = machine.command([""; 0]);
     let mut sh = Command::new("sh");
@@ -33,14 +33,14 @@ fn server(machine: &Machine) -> u32 {
 }
 
 #[test]
-fn what_its_first_caller_has_open_is_held_neither_by_it_nor_by_any_job() {
+fn neither_it_nor_any_job_inherits_open_files_of_its_first_caller() {
     let machine = Machine::new();
     let first = "exec 9>lock; flock 9; orx run -- ls -l /proc/self/fd; \
                  out=$(orx run -- echo hello 3>&1); echo got $out";
     let first = sh(&machine, first);
     assert!(first.code == 0 && first.out.ends_with("got hello\n"), "{first:?}");
     assert!(!first.out.contains("/lock"), "{first:?}");
-    // It is there, and neither the lock nor the pipe waited for its end.
+    // The server runs, and holds neither the caller's lock nor its pipe.
     server(&machine);
     assert_eq!(sh(&machine, "flock -n lock true").code, 0);
 }
@@ -90,7 +90,7 @@ fn each_job_has_the_umask_path_zone_and_folder_of_its_own_caller() {
 }
 
 #[test]
-fn what_it_makes_is_private_whatever_its_first_callers_umask() {
+fn its_files_are_private_whatever_its_first_callers_umask() {
     use std::os::unix::fs::PermissionsExt;
     let machine = Machine::new();
     assert_eq!(sh(&machine, "umask 000; orx run -- true").code, 0);
@@ -117,7 +117,7 @@ fn limits_that_its_first_caller_lowered_stick_to_no_job() {
     assert!(ran[1] >= plain[1] && ran[2] >= plain[2], "{ran:?} of {plain:?}");
 }
 
-/// What a job printed of `/proc/self/status`, without the two signals that are the C library's own.
+/// A job's `/proc/self/status`, without the two signals of the C library.
 fn ignored(job: &CommandResult) -> u64 {
     let digits = job.out.trim().strip_prefix("SigIgn:\t").expect("the signals ignored");
     u64::from_str_radix(digits, 16).expect("a set of signals") & !(0b11 << 31)
@@ -143,7 +143,7 @@ fn jobs_of_a_server_that_is_started_by_hand_with_ignored_signals_end_and_ignore_
 }
 
 #[test]
-fn that_its_first_caller_was_to_be_killed_first_sticks_to_no_job() {
+fn no_job_inherits_the_out_of_memory_score_of_its_first_caller() {
     let machine = Machine::new();
     let score = "cat /proc/self/oom_score_adj";
     let plain = sh(&machine, score);
@@ -176,7 +176,7 @@ fn it_stays_for_its_quiet_time_after_the_end_of_the_last_job() {
     let mut machine = Machine::new();
     machine.start(&["--background", "--exit-when-idle", "2s"]);
     let server = machine.address_pid().expect("a server");
-    // The job alone takes longer than the quiet time, and no request comes meanwhile.
+    // The job takes longer than the quiet time, without requests meanwhile.
     let script = "while ! test -e go; do sleep 0.05; done; date +%s%N > ended";
     assert_eq!(machine.orx(["run", "--detach", "--", "sh", "-c", script]).code, 0);
     std::thread::park_timeout(Duration::from_millis(2_500));
@@ -226,7 +226,7 @@ fn it_hands_its_folder_over_to_a_server_that_is_started_by_hand() {
     let job = machine.json(["show", "1"]);
     assert_eq!(job["attempts"][0]["status"], "interrupted");
     assert_eq!(job["ends"]["failed"], 0);
-    // A server that was started by hand hands its folder over to no other.
+    // A manually started server does not hand its folder over.
     let held = machine.orx(["daemon", "server", "--listen", "127.0.0.1:0"]);
     assert!(held.code == 4 && held.err.contains("orx daemon stop"), "{held:?}");
 }

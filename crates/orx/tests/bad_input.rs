@@ -1,4 +1,4 @@
-//! What bad input gets: a clear error, a stable code, the exit code of the table, nothing changed.
+//! Bad input gets a clear error, a stable code and the documented exit code, and changes nothing.
 
 mod common;
 
@@ -6,7 +6,7 @@ use std::io::{Seek, SeekFrom, Write};
 
 use common::{Machine, SmallDisk, read, result_of, until};
 
-/// The exit code, and what the error must name.
+/// The exit code, and a text that the error must contain.
 fn refused(machine: &Machine, args: &[&str], code: i32, names: &str) {
     let ran = result_of(machine.command(args).output().expect("orx runs"));
     assert_eq!(ran.code, code, "{args:?}: {ran:?}");
@@ -15,7 +15,7 @@ fn refused(machine: &Machine, args: &[&str], code: i32, names: &str) {
 }
 
 #[test]
-fn what_is_not_understood_is_refused_with_the_nearest_name() {
+fn unknown_names_are_rejected_with_the_nearest_name() {
     let machine = Machine::with_server();
     refused(
         &machine,
@@ -212,7 +212,7 @@ fn a_newer_or_damaged_store_is_left_alone() {
         file.seek(SeekFrom::Start(at)).expect("a place");
         file.write_all(bytes).expect("written");
     };
-    // The schema's number stands in the header: https://www.sqlite.org/fileformat.html, offset 60.
+    // The schema's number is in the header: https://www.sqlite.org/fileformat.html, offset 60.
     write(60, &99_u32.to_be_bytes());
     let newer = machine.orx(["daemon", "server", "--listen", "127.0.0.1:0"]);
     assert!(newer.code == 4 && newer.err.contains("schema 99"), "{newer:?}");
@@ -280,7 +280,7 @@ fn a_folder_that_was_removed_under_a_command_is_named() {
 fn a_start_on_a_full_disk_reports_that_the_disk_is_full() {
     let machine = Machine::new();
     let _disk = SmallDisk::at(&machine);
-    // What is there needs no room, what is shared by the store's connections does.
+    // Reading needs no disk space, but the shared memory of the store's connections does.
     assert_eq!(machine.orx(["run", "--", "true"]).code, 0);
     assert_eq!(machine.orx(["daemon", "stop"]).code, 0);
     let mut filler = std::fs::File::create(machine.state().join("filler")).expect("a file");

@@ -1,5 +1,5 @@
-//! Jobs that kill the server they run in, and the jobs beside them: the one is given up after a few
-//! starts, and the others end.
+//! Jobs that kill their server, and the jobs beside them: the first become dead letters after a few
+//! starts, and the others succeed.
 
 mod common;
 
@@ -11,13 +11,12 @@ use common::{Machine, is_running, read, result_of, signal, until};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-/// Leaves a mark, then kills its server, the parent of its process, but not before its caller has
-/// its answer.
+/// Leaves a mark, then kills its server, the parent of its process, once its caller has the response.
 const DEADLY: &str = "echo x >> starts/$ORX_JOB_ID; while ! [ -e armed ]; do sleep 0.02; done; \
                       kill -9 $PPID; sleep 60";
 const HEALTHY: &str = "echo x >> starts/$ORX_JOB_ID; sleep 0.05";
 
-/// A server that is started again whenever it was killed.
+/// A server that restarts after each kill.
 struct Supervisor<'m> {
     machine: &'m Machine,
     pid: Mutex<Option<u32>>,
@@ -25,7 +24,7 @@ struct Supervisor<'m> {
     over: AtomicBool,
 }
 
-/// StopOnDrop the supervisor's loop also where an assertion fails.
+/// Stops the supervisor's loop, also where an assertion fails.
 struct StopOnDrop<'s, 'm>(&'s Supervisor<'m>);
 
 impl Drop for StopOnDrop<'_, '_> {
@@ -79,11 +78,11 @@ fn supervised(machine: &Machine, test: impl FnOnce(&Supervisor<'_>)) {
 }
 
 fn command(script: &str) -> Value {
-    // What waits after a loss waits as after a failure.
+    // The wait after a loss is the same as after a failure.
     json!({"command": {"argv": ["sh", "-c", script]}, "backoff_ms": 300})
 }
 
-/// Makes jobs by `make`, whose answer no deadly one may cut off.
+/// Creates jobs by `make`, with a response that no deadly job may cut off.
 fn before_any_death<T>(machine: &Machine, make: impl FnOnce() -> T) -> T {
     let armed = machine.path("work/armed");
     // There is none before the first time.
@@ -93,7 +92,7 @@ fn before_any_death<T>(machine: &Machine, make: impl FnOnce() -> T) -> T {
     made
 }
 
-/// All of them in one request, so that they begin together. Answers their ids.
+/// Enqueues all in one request, so that they start together; returns their ids.
 fn enqueue(machine: &Machine, jobs: &[Value]) -> Vec<String> {
     let lines: Vec<String> = jobs
         .iter()
@@ -112,7 +111,7 @@ fn enqueue(machine: &Machine, jobs: &[Value]) -> Vec<String> {
     answers.as_array().expect("a list").iter().map(|answer| answer["id"].to_string()).collect()
 }
 
-/// The job, or nothing while no server answers. Starts none: the supervisor does.
+/// The job; `None` while no server responds. Starts no server: the supervisor does.
 fn show(machine: &Machine, job: &str) -> Option<Value> {
     let shown =
         machine.command(["show", "--no-start", job, "-o", "json"]).output().expect("orx runs");
@@ -147,7 +146,7 @@ fn a_job_that_kills_its_server_becomes_a_dead_letter_and_a_hundred_neighbours_en
     supervised(&machine, |server| {
         until("the server is ready", || count(&machine, "completed").is_some());
         let mut jobs = vec![command(HEALTHY); 101];
-        // Among those that begin with the server, each time.
+        // Each time among the jobs that start with the server.
         jobs[5] = command(DEADLY);
         let mut ids = enqueue(&machine, &jobs);
         let deadly = ids.remove(5);
@@ -266,7 +265,7 @@ fn a_schedule_whose_runs_kill_their_server_is_paused_and_the_server_stays_up() {
             let shown = machine.orx(["schedule", "show", "killer", "--no-start", "-o", "json"]);
             shown.out.contains("are dead letters with the reason `poison`")
         });
-        // One alone may have died of what others did: it is paused with the second.
+        // The first loss may be due to another job: the wait begins with the second.
         assert_eq!(supervisor.deaths(), 6);
         assert_eq!(machine.orx(["run", "--", "true"]).code, 0);
     });

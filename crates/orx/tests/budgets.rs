@@ -1,5 +1,5 @@
-//! Whoever lists, counts and reads metrics without end slows neither the jobs of others nor what the
-//! server itself must do in time.
+//! Clients that list, count and read metrics without pause delay neither the jobs of others nor the
+//! server's own duties.
 
 #[path = "common/http.rs"]
 mod http;
@@ -15,13 +15,13 @@ use common::{Machine, read, until};
 use http::{connect, head, read_answer};
 use serde_json::Value;
 
-/// So many that a read of all takes long; a variable sets the number for measurements.
+/// Enough jobs that reading all takes long; a variable sets the number for measurements.
 const JOBS: usize = 20_000;
 const RUNS: usize = 20;
-/// Also on two busy cores. Behind those who list it would be far more.
+/// Limit on two busy cores; queued behind the listing clients, a run would take far longer.
 const RUN_WITHIN: Duration = Duration::from_secs(2);
 
-/// Renewals and heartbeats come each second, and late ones show.
+/// Renewals and heartbeats every second, so that a late one is noticed.
 const OFTEN: &str = "
 [cluster]
 lease = \"6s\"
@@ -31,7 +31,7 @@ leader_renew = \"1s\"
 leader_margin = \"500ms\"
 ";
 
-/// Nothing is to be done within a test but what it asks for.
+/// No periodic work within a test.
 const SELDOM: &str = "
 [cluster]
 lease = \"1h\"
@@ -55,7 +55,7 @@ fn add_jobs(machine: &Machine, count: usize) {
     assert_eq!(added.code, 0, "{}", added.err);
 }
 
-/// Calls without end on one connection, until `over`.
+/// Repeats calls on one connection until `over`.
 fn call_on(url: &str, token: &str, path: &str, over: &AtomicBool, begun: &Barrier) -> usize {
     let mut stream = connect(url);
     stream.set_read_timeout(None).expect("a timeout");
@@ -68,7 +68,7 @@ fn call_on(url: &str, token: &str, path: &str, over: &AtomicBool, begun: &Barrie
             begun.wait();
         }
         let answer = read_answer(&mut answers);
-        // Too much to read, or too many who read.
+        // Too much to read, or too many readers.
         assert!([200, 422, 503, 504].contains(&answer.status), "{answer:?}");
         count += 1;
     }
@@ -93,7 +93,7 @@ fn no_run_waits_for_lists(machine: &Machine, listers: usize) {
         for n in 0..listers {
             let (url, token, over, begun) = (&url, token.trim(), &over, &begun);
             let listed = &listed;
-            // No index knows what stands in arguments.
+            // No index covers arguments.
             let path = format!("/api/v1/jobs?filter=arg.n%3Anone{n}&count=true");
             scope.spawn(move || {
                 let count = call_on(url, token, &path, over, begun);
@@ -120,7 +120,7 @@ fn no_run_waits_for_lists(machine: &Machine, listers: usize) {
     let (median, most) = (took[took.len() / 2], took[took.len() * 99 / 100]);
     let lists = listed.load(Ordering::Relaxed);
     eprintln!("run: {median:?}, 99 of 100 {most:?}; status: {shown:?}; lists: {lists}");
-    // One may have met with a busy machine.
+    // A single slow run may be due to a busy machine.
     assert!(took[took.len() - 2] < RUN_WITHIN, "{took:?}");
     assert!(lists >= listers, "{lists}");
     // A late renewal, heartbeat or answer is a warning.
@@ -139,7 +139,7 @@ fn runs_leases_and_heartbeats_in_postgresql_do_not_wait_for_lists() {
     let runtime = runtime.expect("a runtime");
     let database = runtime.block_on(orx_testkit::servers::Database::new());
     let store = format!("[store]\nurl = \"{}\"\n{OFTEN}", database.url());
-    // A list there is many short reads: it takes more of them to be in the way.
+    // A list there is many short reads, so the test needs more clients.
     no_run_waits_for_lists(&Machine::with_config(&store), 32);
 }
 
@@ -157,7 +157,7 @@ fn metrics_health_and_status_write_nothing() {
     let mut stream = connect(&url);
     let mut answers = BufReader::new(stream.try_clone().expect("the same"));
     let began = Instant::now();
-    // What is written and not synced at once is synced within a second.
+    // Writes without an immediate sync are synced within a second.
     while began.elapsed() < Duration::from_millis(1_500) {
         for path in ["/metrics", "/readyz", "/admin/v1/cluster", "/admin/v1/queues"] {
             let request = head(&url, &format!("GET {path} HTTP/1.1"), token.trim(), &[]) + "\r\n";

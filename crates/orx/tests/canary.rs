@@ -1,5 +1,5 @@
-//! Secrets stay where they were put: a canary in args, environment, command line, token, URL and
-//! standard input turns up in no log, no view, no error and no figure.
+//! Secrets do not leak: a canary in args, environment, command line, token, URL and standard input appears
+//! in no log, view, error or metric.
 
 mod common;
 
@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 
 use common::{CommandResult, Machine, read, result_of, until};
 
-/// Each place has its own, so that a failing line names the one that leaked.
+/// Each place has its own canary, so that a failing line names the place that leaked.
 const CANARIES: [&str; 9] = [
     "c4n4ry-arg",
     "c4n4ry-deep",
@@ -17,7 +17,7 @@ const CANARIES: [&str; 9] = [
     "c4n4ry-url",
     "c4n4ry-stdin",
     "c4n4ry-plain-token",
-    // A token has to look like one to get further than its form.
+    // A token must look valid to get past the check of its form.
     "0c4a4e40c4a4e40c4a4e40c4a4e40c4a4e40c4a4e40c4a4e40c4a4e40c4a4e40",
 ];
 
@@ -42,7 +42,7 @@ impl Canary {
         command.stdin(std::process::Stdio::piped());
         command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
         let mut child = command.spawn().expect("orx runs");
-        // Whoever does not read its input closes the pipe.
+        // A command that does not read its input closes the pipe.
         let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
         let ran = result_of(child.wait_with_output().expect("orx ends"));
         clean(&format!("{args:?}, {env:?}"), &format!("{}\n{}", ran.out, ran.err));
@@ -82,7 +82,7 @@ fn a_canary_put_in_every_place_for_secrets_turns_up_nowhere() {
     let token = read(machine.state().join("token")).trim().to_owned();
     let canary = Canary { machine, token };
 
-    // Args: of a job that ends well, of failing ones, of one without a handler, of wrong ones.
+    // Args of jobs that succeed, that fail, without a handler, and invalid ones.
     let deep = "db:={\"nested\":[{\"api_key\":\"c4n4ry-deep\"}],\"dsn\":\"pg://u:c4n4ry-dsn@h/d\"}";
     let args = ["password=c4n4ry-arg", deep];
     for name in ["orx.noop", "greet", "gone"] {
@@ -178,7 +178,7 @@ fn a_canary_put_in_every_place_for_secrets_turns_up_nowhere() {
     let down = [("ORX_URL", "http://127.0.0.1:1"), ("ORX_TOKEN", "c4n4ry-plain-token")];
     assert_eq!(canary.orx(&["jobs"], &down, "").code, 69);
 
-    // Every view, once all has ended that ends.
+    // Every view, once these jobs have ended.
     until("the jobs have ended", || {
         let ran = canary.machine.orx(["jobs", "--status", "running,dispatched", "-o", "id"]);
         ran.code == 0 && ran.out.is_empty()
@@ -199,7 +199,7 @@ fn a_canary_put_in_every_place_for_secrets_turns_up_nowhere() {
             canary.quiet(&["wait", id, "-o", format, "--timeout", "10ms"]);
         }
     }
-    // A filter answers what a view hides by whether it matches: it must not.
+    // A filter must not reveal by its matches what a view masks.
     for filter in ["arg.password:c4n4ry*", "arg.db:*c4n4ry*", "c4n4ry"] {
         let ran = canary.machine.orx(["jobs", "--filter", filter, "-o", "id"]);
         assert_eq!((ran.code, ran.out.as_str()), (0, ""), "{filter}");

@@ -1,5 +1,5 @@
-//! The description of the API is real for others: a validator accepts it, and clients that are
-//! generated from it in other languages work with the server.
+//! The API description works for others: a validator accepts it, and generated clients in other languages
+//! work with the server.
 
 mod common;
 
@@ -23,7 +23,7 @@ fn repository(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(name)
 }
 
-/// Run on this machine, with its server as `ORX_URL`, and nothing else of the caller's environment.
+/// Runs on this machine, with its server as `ORX_URL` and no other environment of the caller.
 fn run(machine: &Machine, command: &mut Command) -> CommandResult {
     command
         .env_clear()
@@ -53,7 +53,7 @@ fn a_validator_accepts_the_description_of_the_api() {
 #[test]
 fn a_client_generated_in_python_adds_a_job_waits_reads_its_log_and_lists_schedules() {
     let machine = Machine::with_server();
-    // What the generator leaves out, it warns of.
+    // The generator warns about everything it skips.
     let generated = run(
         &machine,
         Command::new(tool("python/bin/openapi-python-client"))

@@ -1,4 +1,4 @@
-//! The clock of the machine is set while work goes on: forward, back, to and fro.
+//! The host's clock is set while jobs run: forward, back, and repeatedly.
 
 mod common;
 
@@ -9,9 +9,10 @@ use common::{Machine, until};
 use orx_model::Timestamp;
 
 const HOUR: i64 = 3_600;
-/// The server looks at what runs so often; here more often than by default.
+/// Time between two checks of the server, shorter than by default.
 const LOOKS: &str = "[cluster]\nmonitor = \"100ms\"\n";
-/// In so long it has looked, also on a busy machine. What should not happen cannot be awaited.
+/// Time after which the server has checked, also on a busy machine: the absence of an event cannot be
+/// awaited.
 const LOOKED: Duration = Duration::from_millis(800);
 
 fn machine(config: &str) -> Machine {
@@ -21,7 +22,7 @@ fn machine(config: &str) -> Machine {
     machine
 }
 
-/// Until the server reads the clock as it is set now.
+/// Waits until the server reads the new time.
 fn clock_is(machine: &Machine, ahead: i64) {
     until("the server reads its clock", || {
         let now = machine.json(["cluster", "status"])["now"].as_str().map(str::to_owned);
@@ -73,7 +74,7 @@ fn runs(machine: &Machine, id: &str) -> Vec<(i64, i64)> {
     rows.as_array().expect("rows").iter().filter_map(run).collect()
 }
 
-/// Until the schedule has run so often again; no slot of it ran twice.
+/// Waits for this many further runs of the schedule; no slot may run twice.
 fn runs_on(machine: &Machine, id: &str, more: usize) {
     let before = runs(machine, id).len();
     until("the schedule goes on", || runs(machine, id).len() >= before + more);
@@ -83,8 +84,8 @@ fn runs_on(machine: &Machine, id: &str, more: usize) {
     assert_eq!((slots.len(), jobs.len()), (runs.len(), runs.len()), "{id}: {runs:?}");
 }
 
-/// A clock that is years ahead for a while, with and without a restart before it is right again, and
-/// that goes back by two hours: schedules go on within their period.
+/// The clock is years ahead for a while, with and without a restart before it is correct again, and is set
+/// back by two hours: schedules continue within their period.
 fn schedules_go_on(mut machine: Machine) {
     let add = ["schedule", "add", "often", "--every", "1s", "--overlap", "allow", "orx.noop"];
     let added = machine.orx(add);
@@ -135,7 +136,7 @@ fn schedules_in_postgresql_go_on_from_the_right_time_too() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
     let database = runtime.block_on(orx_testkit::servers::Database::new());
-    // So that the server that starts after a kill leads soon.
+    // A short lease, so that the server leads soon after a kill.
     let lease = "leader_lease = \"4s\"\nleader_renew = \"1s\"\nleader_margin = \"500ms\"\n";
     let store = format!("[store]\nurl = \"{}\"\n{LOOKS}{lease}", database.url());
     schedules_go_on(machine(&store));

@@ -19,19 +19,19 @@ fn chosen(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// The answers that each client got.
+/// The responses that a client got.
 #[derive(Default)]
 struct Answered {
     jobs: BTreeSet<String>,
-    /// With how often the job had started when the cancel was answered.
+    /// Cancelled jobs, with the number of their starts at the time of the response.
     cancelled: BTreeMap<String, usize>,
 }
 
 #[test]
-fn nothing_answered_is_lost_and_nothing_cancelled_starts_whenever_the_server_is_killed() {
+fn no_acknowledged_job_is_lost_and_no_cancelled_one_starts_after_any_kill() {
     let seed = chosen("ORX_CRASH_SEED", 20_260_131);
     let rounds = chosen("ORX_CRASH_ROUNDS", 8);
-    // Shown with a failure: how to have it again.
+    // A failure shows the seed to reproduce it.
     let again = format!("ORX_CRASH_SEED={seed} ORX_CRASH_ROUNDS={rounds}\n");
     std::io::stderr().write_all(again.as_bytes()).expect("ran");
     let mut rng = StdRng::seed_from_u64(seed);
@@ -48,7 +48,7 @@ fn nothing_answered_is_lost_and_nothing_cancelled_starts_whenever_the_server_is_
                 scope.spawn(move || trouble(machine, answered, over, seed));
             }
             std::thread::park_timeout(after);
-            // The kill comes in the middle of whatever they do.
+            // The kill interrupts them at a random point.
             let pid = machine.address_pid().expect("a server");
             common::signal(pid, "KILL");
             over.store(true, Ordering::Release);
@@ -67,11 +67,11 @@ fn nothing_answered_is_lost_and_nothing_cancelled_starts_whenever_the_server_is_
     assert_eq!(machine.stop(), 0, "{}", machine.log());
 }
 
-/// Enqueues and cancels until `over`; what fails was not answered.
+/// Enqueues and cancels until `over`; a failed request was not acknowledged.
 fn trouble(machine: &Machine, answered: &Mutex<Answered>, over: &AtomicBool, seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
     while !over.load(Ordering::Acquire) {
-        // A start leaves its mark before anything else.
+        // A job leaves a mark as its first action.
         let nap = rng.random_range(0..4) as f64 / 20.0;
         let script = format!("echo x >> starts/$ORX_JOB_ID; sleep {nap}");
         let delay = if rng.random_bool(0.3) { "200ms" } else { "0" };
@@ -98,7 +98,7 @@ fn starts(machine: &Machine, id: &str) -> usize {
 }
 
 fn check(machine: &Machine, answered: &Answered, round: u64) {
-    // The starts first: what starts meanwhile is in the list that is read afterwards.
+    // Reads the starts first: a job that starts meanwhile is in the list that is read later.
     let started: BTreeMap<String, usize> = std::fs::read_dir(machine.path("work/starts"))
         .expect("a folder")
         .flatten()
@@ -109,7 +109,7 @@ fn check(machine: &Machine, answered: &Answered, round: u64) {
     let known: BTreeMap<String, &serde_json::Value> =
         jobs.as_array().expect("a list").iter().map(|job| (job["id"].to_string(), job)).collect();
     for id in &answered.jobs {
-        assert!(known.contains_key(id), "round {round}: job {id} was answered and is gone");
+        assert!(known.contains_key(id), "round {round}: job {id} was acknowledged and is missing");
     }
     for (id, before) in &answered.cancelled {
         assert_eq!(known[id]["status"], "cancelled", "round {round}: job {id}");

@@ -1,6 +1,6 @@
-//! Coordinators, workers and their database killed, stopped and cut off, again and again at random
-//! moments, under enqueues, runs and cancels; on SQLite and on PostgreSQL. One checker compares
-//! what all of them wrote down with what the store has in the end.
+//! Coordinators, workers and their database are killed, stopped and cut off at random moments, under
+//! enqueues, runs and cancels, on SQLite and on PostgreSQL. One checker compares their recorded history
+//! with the final content of the store.
 //!
 //! `ORX_FAULT_SEED` and `ORX_FAULT_ROUNDS` choose another run.
 
@@ -32,7 +32,7 @@ fn every_promise_holds_on_postgres_whatever_is_killed_stopped_or_cut_off() {
     run(Kind::Postgres);
 }
 
-/// What is done to whom, for how long.
+/// A fault, its target and its duration.
 #[derive(Debug, Clone)]
 enum Fault {
     Kill { who: String, away: Duration },
@@ -46,7 +46,7 @@ impl Fault {
         let node = coordinator(rng.random_range(0..nodes));
         let worker = worker_name(rng.random_range(0..2));
         let short = Duration::from_millis(rng.random_range(0..1_500));
-        // On both sides of a lease.
+        // Shorter and longer than a lease.
         let long = LEASE.mul_f64(rng.random_range(0.3..1.6));
         match rng.random_range(0..if kind == Kind::Postgres { 13 } else { 10 }) {
             0..3 => Self::Kill { who: node, away: short },
@@ -90,14 +90,14 @@ impl Fault {
 fn run(kind: Kind) {
     let seed = chosen("ORX_FAULT_SEED", 20_260_217);
     let rounds = chosen("ORX_FAULT_ROUNDS", 7);
-    // Shown with a failure: how to have it again.
+    // A failure shows the seed to reproduce it.
     let again = format!("{kind:?}: ORX_FAULT_SEED={seed} ORX_FAULT_ROUNDS={rounds}\n");
     std::io::stderr().write_all(again.as_bytes()).expect("ran");
     let mut rng = StdRng::seed_from_u64(seed);
     let cluster = Cluster::start(kind, true);
     let (over, rest, jobs) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
-        // However this ends, those beside it end too.
+        // The other threads end with this one, also on failure.
         let (end, rests) = (SetOnDrop(&over), SetOnDrop(&rest));
         for _ in 0..2 {
             let seed = rng.random();
@@ -126,7 +126,7 @@ fn run(kind: Kind) {
         }
         drop(end);
         cluster.history.add(Fact::Quiet {});
-        // A node must lead for this job to run: so the successor of a killed leader is seen.
+        // This job runs only under a leader, so the successor of a killed leader is observed.
         until("a last job is accepted", || cluster.enqueue(0, "last", "0", "0").is_some());
         until("every job has ended", || cluster.is_settled());
         cluster.history.add(Fact::Settled {});
@@ -148,7 +148,7 @@ impl Drop for SetOnDrop<'_> {
     }
 }
 
-/// Enqueues, asks again where there was no answer, and cancels, until the end.
+/// Enqueues, retries without a response, and cancels, until the end.
 fn trouble(cluster: &Cluster, over: &AtomicBool, jobs: &AtomicU64, seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut known: Vec<String> = Vec::new();
@@ -171,7 +171,7 @@ fn trouble(cluster: &Cluster, over: &AtomicBool, jobs: &AtomicU64, seed: u64) {
                 cluster.detach(node, &key, &seconds, "")
             }
         };
-        // With the same key, at any node: once more, or until there is an answer.
+        // With the same key, at any node: once more, or until there is a response.
         let first = ask();
         let again = rng_again(number);
         let id = if first.is_none() || again { ask().or(first) } else { first };
@@ -189,7 +189,7 @@ fn rng_again(number: u64) -> bool {
     number.is_multiple_of(7)
 }
 
-/// Notes who leads.
+/// Records the leader.
 fn watch(cluster: &Cluster, over: &AtomicBool) {
     while !over.load(Ordering::Acquire) {
         for node in 0..cluster.nodes() {
@@ -199,8 +199,8 @@ fn watch(cluster: &Cluster, over: &AtomicBool) {
     }
 }
 
-/// Each daemon gets SIGTERM while jobs run that ignore it and clients go on calling. What was
-/// accepted to the last moment is there when they are back.
+/// Each daemon gets SIGTERM while jobs that ignore it run and clients keep sending requests. Every accepted
+/// job is there after the restart.
 fn all_end_on_sigterm(cluster: &Cluster, jobs: &AtomicU64) {
     let stuck = (0..cluster.nodes()).find_map(|node| cluster.detach(node, "stuck", "300", "deaf"));
     let stuck = stuck.expect("accepted");

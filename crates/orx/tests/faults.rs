@@ -1,4 +1,4 @@
-//! Single faults of a fleet, each with what must hold of it.
+//! Single faults of a fleet, each with its promise.
 
 #[path = "common/cluster.rs"]
 mod cluster;
@@ -60,7 +60,7 @@ fn a_job_of_several_leases_survives_its_coordinators_restart_in_one_attempt() {
 #[test]
 fn a_worker_that_was_stopped_past_its_lease_changes_nothing_and_ends_what_it_no_longer_holds() {
     let cluster = Cluster::start(Kind::Sqlite, false);
-    // Two at one worker: one ends while it is stopped, one would go on for long.
+    // Two at one worker: one ends while the worker is stopped, the other is long.
     let go = cluster.path("go");
     let short = cluster.detach(0, "short", go.to_str().expect("text"), "").expect("accepted");
     let long = cluster.detach(0, "long", "40", "").expect("accepted");
@@ -95,7 +95,7 @@ fn a_coordinator_that_was_stopped_loses_no_worker_whose_heartbeats_it_missed() {
     let cluster = Cluster::start(Kind::Sqlite, false);
     let job = cluster.detach(0, "long", "20", "").expect("accepted");
     until("it runs", || runs(&cluster, &job));
-    // Some of it within what a leader trusts its own lease for, some beyond.
+    // Shorter and longer than the time for which a leader trusts its own lease.
     for share in [0.8, 0.85, 0.9, 1.6] {
         cluster.stop("c1");
         pause(LEASE.mul_f64(share));
@@ -196,8 +196,7 @@ fn a_worker_that_gets_sigterm_lets_attempts_end_within_its_grace_and_releases_th
     assert_eq!((long.job.state.status, long.job.state.attempt), (JobStatus::Completed, 2));
 }
 
-/// It learns the leader's address that nodes use among each other, which leads nowhere from
-/// where it stands.
+/// The worker gets the address that nodes use for the leader, which it cannot reach from its network.
 #[test]
 fn a_worker_that_cannot_reach_the_leader_stays_with_a_coordinator_that_it_reaches() {
     let cluster = Cluster::start(Kind::Postgres, true);
@@ -205,7 +204,7 @@ fn a_worker_that_cannot_reach_the_leader_stays_with_a_coordinator_that_it_reache
     cluster.kill("w2");
     let (leader, _) = cluster.leader(0).expect("one leads");
     if leader == "c1" {
-        // The first of the worker's list is to be one that follows.
+        // The first server in the worker's list is a follower.
         cluster.kill("c1");
         until("the other leads", || cluster.leader(1).is_some_and(|(who, _)| who == "c2"));
         cluster.note_leader(1);
@@ -213,7 +212,7 @@ fn a_worker_that_cannot_reach_the_leader_stays_with_a_coordinator_that_it_reache
     }
     let before = cluster.log_of("w2").len();
     cluster.restart("w2");
-    // What is given out while it tries the leader, once, goes past it and is given out again.
+    // A job dispatched while the worker tries the leader misses it once, and is dispatched again.
     until("it tried the leader, and is back", || {
         let log = &cluster.log_of("w2")[before..];
         log.contains("the leader cannot be reached") && log.contains("ready")
@@ -232,7 +231,7 @@ fn a_worker_that_cannot_reach_the_leader_stays_with_a_coordinator_that_it_reache
     end(&cluster);
 }
 
-/// Its database answers nothing, a worker is stopped, and clients wait for jobs.
+/// The database does not respond, a worker is stopped, and clients wait for jobs.
 #[test]
 fn a_coordinator_ends_on_sigterm_though_its_peers_do_not_answer() {
     let cluster = Cluster::start(Kind::Postgres, false);
@@ -262,7 +261,7 @@ fn a_coordinator_ends_on_sigterm_though_its_peers_do_not_answer() {
     end(&cluster);
 }
 
-/// On one machine: the worker is inside the server, which is stopped for longer than a lease.
+/// A single machine: the worker is inside the server, which is stopped for longer than a lease.
 #[test]
 fn a_whole_server_that_was_stopped_goes_on_with_its_jobs() {
     let config = "[cluster]\nlease = \"2s\"\nheartbeat = \"500ms\"\nmonitor = \"500ms\"\n\

@@ -1,4 +1,4 @@
-//! Coordinators and workers as processes of their own, as a person sees and steers them.
+//! Coordinators and workers as separate processes, through the commands of an operator.
 
 mod common;
 
@@ -35,7 +35,7 @@ fn workers(machine: &Machine) -> Vec<Value> {
     machine.json(["worker", "list"]).as_array().expect("a list").clone()
 }
 
-/// Of the worker of that name that is not fenced, as a person reads it.
+/// The state of the worker of this name that is not fenced, as printed.
 fn state(machine: &Machine, name: &str) -> String {
     let list = machine.orx(["worker", "list", "-o", "tsv", "--no-header"]).out;
     let rows: Vec<Vec<&str>> = list.lines().map(|line| line.split('\t').collect()).collect();
@@ -53,7 +53,7 @@ fn worker_of(machine: &Machine, job: &str) -> String {
     machine.json(["show", job])["live"]["worker_name"].as_str().unwrap_or_default().to_owned()
 }
 
-/// All in one request.
+/// Enqueues all in one request.
 fn enqueue(machine: &Machine, jobs: &[Value]) {
     let lines: Vec<String> = jobs.iter().map(Value::to_string).collect();
     let ran = machine.orx_in(["enqueue", "--batch", "-"], lines.join("\n").as_bytes());
@@ -61,7 +61,7 @@ fn enqueue(machine: &Machine, jobs: &[Value]) {
 }
 
 #[test]
-fn what_a_worker_has_no_slot_for_goes_back_to_its_place_and_what_is_urgent_starts_first() {
+fn a_prefetched_job_without_a_free_slot_returns_to_its_place_and_urgent_jobs_start_first() {
     let mut machine = Machine::new();
     machine.coordinate("127.0.0.1:0");
     let _one = Worker::start(&machine, "w1", &[]);
@@ -131,7 +131,7 @@ fn workers_are_listed_shown_drained_resumed_and_fenced() {
     assert_eq!(picky.code, 0, "{picky:?}");
     assert_eq!(machine.json(["show", "@last"])["worker"], "w2");
 
-    // What runs on a worker that drains is finished; nothing new comes, and it stays.
+    // A draining worker finishes its jobs, gets no new ones, and stays.
     let job = detached(&machine, "until [ -e go ]; do sleep 0.05; done");
     until("it runs", || machine.status(&job) == "running");
     let on = worker_of(&machine, &job);
@@ -152,7 +152,7 @@ fn workers_are_listed_shown_drained_resumed_and_fenced() {
     let shown = machine.orx(["worker", "show", &on]);
     assert!(shown.out.contains("machine") && shown.out.contains("cpu"), "{shown:?}");
 
-    // A fenced worker's job runs elsewhere at once, and what it had started is stopped.
+    // A fenced worker's job runs elsewhere at once, and its own process is stopped.
     let script = "echo $$ > pid.$ORX_ATTEMPT; until [ -e end ]; do sleep 0.05; done";
     let job = detached(&machine, script);
     until("it runs", || machine.status(&job) == "running" && !read(pid(&machine, 1)).is_empty());
@@ -173,7 +173,7 @@ fn workers_are_listed_shown_drained_resumed_and_fenced() {
         .filter_map(|attempt| attempt["status"].as_str())
         .collect();
     assert_eq!(ends, ["lost", "succeeded"]);
-    // It starts anew, as another incarnation; the fence of the old one stays.
+    // The worker registers as another incarnation; the fence of the old one stays.
     until("it is back", || state(&machine, &on) == "running");
     let fenced = workers(&machine).iter().filter(|worker| worker["order"] == "fence").count();
     assert_eq!(fenced, 1);
@@ -217,13 +217,13 @@ async fn any_coordinator_answers_any_call_and_the_leader_is_notified() {
         .collect();
     assert_eq!(leads, [true, false]);
 
-    // The worker comes to the one that follows, and goes on to the leader.
+    // The worker reaches a follower, and continues to the leader.
     let _worker = Worker::start(&second, "w1", &[]);
     for machine in [&first, &second] {
         let ran = machine.orx(["run", "--", "sh", "-c", "echo out; exit 3"]);
         assert_eq!((ran.out.as_str(), ran.code), ("out\n", 3), "{ran:?}");
     }
-    // What one is asked is seen and steered through the other.
+    // Requests to one node take effect through the other.
     let job = detached(&second, "echo begun; sleep 60");
     let mut follow = first.command(["logs", "-f", &job]);
     let mut follow = follow.stdout(Stdio::piped()).spawn().expect("orx runs");
@@ -240,7 +240,7 @@ async fn any_coordinator_answers_any_call_and_the_leader_is_notified() {
     assert_eq!((list.as_array().map(Vec::len), &list[0]["leads"]), (Some(1), &true.into()));
 }
 
-/// Every period is so long that none ends within the test: what happens, a notification brings about.
+/// Every period is longer than the test, so that only notifications cause anything.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_accepted_by_a_follower_is_started_because_the_leader_is_notified() {
     let database = Database::new().await;
@@ -263,7 +263,7 @@ async fn a_job_accepted_by_a_follower_is_started_because_the_leader_is_notified(
     }
 }
 
-/// Without a word of the other node they would look by themselves only after 10 s.
+/// Without a notification of the other node, they would poll only after 10 s.
 #[tokio::test(flavor = "multi_thread")]
 async fn waits_and_followers_at_one_node_see_at_once_what_another_records() {
     let database = Database::new().await;
@@ -329,7 +329,7 @@ async fn the_end_that_one_node_records_is_seen_at_another_within_a_tenth_of_a_se
     assert!(best.iter().all(|ms| *ms < 100), "wait, logs -f and run see it after {best:?} ms");
 }
 
-/// When it ended, which it does well.
+/// When the job ended, which must be a success.
 fn exit_of(mut child: Child) -> Timestamp {
     assert!(child.wait().expect("ended").success());
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -337,7 +337,7 @@ fn exit_of(mut child: Child) -> Timestamp {
     Timestamp::from_millis(i64::try_from(ms).expect("before the end of time"))
 }
 
-/// Whoever follows a job stops at its end: what comes later is not seen.
+/// A follower of a job's log stops at the end of the job and misses later output.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_is_over_only_when_what_it_printed_can_be_read() {
     let database = Database::new().await;
@@ -356,7 +356,7 @@ async fn a_job_is_over_only_when_what_it_printed_can_be_read() {
     assert_eq!(String::from_utf8_lossy(&ran.stdout), "hello\n");
 }
 
-/// What is claimed beside it is started all the same, and once.
+/// Jobs claimed beside it start all the same, and once.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outcome_that_cannot_be_recorded_holds_up_no_job_that_was_claimed() {
     let database = Database::new().await;
@@ -368,7 +368,7 @@ async fn an_outcome_that_cannot_be_recorded_holds_up_no_job_that_was_claimed() {
     until("both run", || [&busy, &first].iter().all(|job| machine.status(job) == "running"));
     let rest: Vec<String> = (0..3).map(|_| detached(&machine, "true")).collect();
 
-    // An outcome is written there, a claim is not.
+    // That table takes outcomes and no claims.
     let held = database.hold_writes("attempts").await;
     std::fs::write(machine.path("work/go"), "").expect("written");
     until("the write fails", || machine.log().contains("does not take writes"));
@@ -380,7 +380,7 @@ async fn an_outcome_that_cannot_be_recorded_holds_up_no_job_that_was_claimed() {
         assert_eq!(waited.code, 0, "{waited:?}");
         let shown = machine.json(["show", job]);
         let attempts = shown["attempts"].as_array().expect("attempts");
-        // One that was prefetched and found no slot in time never started.
+        // A prefetched job without a free slot in time never started.
         let started = attempts.iter().filter(|attempt| attempt["status"] != "refused").count();
         assert_eq!(started, 1, "{shown}");
     }

@@ -11,7 +11,7 @@ fn import(machine: &Machine, tab: &str, more: &[&str]) -> CommandResult {
     machine.orx(args)
 }
 
-/// Of each schedule when it is due and what it runs.
+/// For each schedule, when it is due and what it runs.
 fn runs(machine: &Machine) -> Vec<String> {
     let all = machine.json(["schedule", "list"]);
     let run = |one: &Value| {
@@ -31,7 +31,7 @@ fn a_crontab_imported_again_makes_schedules_equal_to_the_file() {
     let first = "0 1 * * * /x/run a\n0 2 * * * /x/run a\n0 3 * * * /x/other\n0 4 * * * /x/third\n";
     let made = import(&machine, first, &["--yes"]);
     assert_eq!(made.code, 0, "{made:?}");
-    // One of two alike has gone, one is edited; without `--prune` what has gone stays, and is named.
+    // One of two equal lines is removed, one is edited; without `--prune` the removed one stays and is named.
     let second = "0 2 * * * /x/run a\n0 3 * * * /x/other --more\n0 4 * * * /x/third\n";
     let dry = import(&machine, second, &["--dry-run"]);
     assert!(dry.err.contains("stays and still runs") && dry.err.contains("--prune"), "{dry:?}");
@@ -47,7 +47,7 @@ fn a_crontab_imported_again_makes_schedules_equal_to_the_file() {
         assert_eq!(one["change"], "unchanged", "{one}");
     }
 
-    // A change by `schedule set` stays, whatever the file has, until `--overwrite`.
+    // A change by `schedule set` stays, whatever the file contains, until `--overwrite`.
     let third = again[2]["id"].as_str().expect("an id");
     assert_eq!(machine.orx(["schedule", "set", third, "--cron", "5 4 * * *"]).code, 0);
     let shown = machine.json(["schedule", "show", third]);
@@ -63,7 +63,7 @@ fn a_crontab_imported_again_makes_schedules_equal_to_the_file() {
     assert_eq!(taken.code, 0, "{taken:?}");
     assert!(runs(&machine).contains(&"0 4 * * * /x/third -v".to_owned()));
 
-    // A file of another name owns nothing of it.
+    // A file of another name owns none of these schedules.
     std::fs::write(machine.path("work/tab2"), first).expect("written");
     let other = machine.orx(["schedule", "import", "tab2", "--zone", "UTC", "--yes", "--prune"]);
     assert!(other.code == 4 && other.err.contains("imported from another source"), "{other:?}");
@@ -119,7 +119,7 @@ fn a_user_column_is_recognised_and_lines_of_others_are_refused() {
 }
 
 #[test]
-fn what_cannot_be_understood_is_left_out_when_asked_with_what_hangs_on_it() {
+fn invalid_lines_are_skipped_on_request_with_the_lines_that_depend_on_them() {
     let machine = Machine::with_server();
     let tab = "@reboot /x/start\n0 25 * * * /x/late\n0 1 * * * /x/fine\nCRON_TZ=Mars/Base\n\
                0 2 * * * /x/where\nCRON_TZ=Asia/Tokyo\n0 3 * * * /x/there\n";
@@ -134,7 +134,7 @@ fn what_cannot_be_understood_is_left_out_when_asked_with_what_hangs_on_it() {
     let pruned = import(&machine, tab, &["--yes", "--skip-bad", "--prune"]);
     assert!(pruned.code == 2 && pruned.err.contains("comment them out"), "{pruned:?}");
     assert!(!pruned.err.contains("line 1: "), "nothing is wrong with line 1: {pruned:?}");
-    // What that hint recommends works.
+    // The hint's advice works.
     let tab = "@reboot /x/start\n0 1 * * * /x/fine\n";
     let pruned = import(&machine, tab, &["--yes", "--skip-bad", "--prune"]);
     assert_eq!(pruned.code, 0, "{pruned:?}");
@@ -156,7 +156,7 @@ fn an_export_is_what_apply_reads() {
     let file = machine.orx(["schedule", "export", quiet]);
     assert_eq!(file.code, 0, "{file:?}");
     std::fs::write(machine.path("work/all.toml"), &file.out).expect("written");
-    // From then on the file has it: that is all that differs.
+    // From then on the schedule belongs to the file, which is the only difference.
     let diff = value(&machine.orx(["schedule", "diff", "-f", "all.toml", "-o", "json"]));
     let fields: Vec<&str> = diff[0]["fields"]
         .as_array()

@@ -12,11 +12,11 @@ use http::{connect, head, read_head};
 const JOBS: usize = 300;
 const ARGS_BYTES: usize = 255 * 1024;
 const READERS: usize = 8;
-/// What a reader takes at a time, one after the other.
+/// The bytes that a slow reader takes at once.
 const PIECE_BYTES: u64 = 8 * 1024;
 const MOST_KIB: u64 = 100 * 1000 * 1000 / 1024;
 
-/// The most memory that a process had so far.
+/// Peak memory of a process.
 fn peak_kib(pid: u32) -> u64 {
     let status = read(format!("/proc/{pid}/status"));
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a figure");
@@ -34,7 +34,7 @@ fn large_jobs_listed_by_slow_readers_cost_a_server_little_memory() {
         let ran = machine.orx_in(["enqueue", "--batch", "-"], lines.as_bytes());
         assert_eq!(ran.code, 0, "{some}: {}", ran.err);
     }
-    // One that has not yet taken them in.
+    // A server that has not read the jobs yet.
     machine.stop();
     machine.start(&[]);
     let (url, token) = (machine.url(), read(machine.state().join("token")));
@@ -73,7 +73,7 @@ fn large_jobs_listed_by_slow_readers_cost_a_server_little_memory() {
             assert!(jobs.iter().all(|job| job["name"] == "large" && job["args"].is_null()));
         }
     }
-    // The one job has them.
+    // A single job contains them.
     let shown = machine.json(["show", "1"]);
     assert_eq!(shown["args"]["x"].as_str().map(str::len), Some(ARGS_BYTES));
 }

@@ -62,8 +62,7 @@ fn a_thousand_files_are_compressed_once_each_though_the_server_is_killed_in_the_
     for (n, file) in files.iter().enumerate() {
         std::fs::copy(file, input.join(format!("{n:04}"))).expect("copied");
     }
-    // As a person would write it: one job a file, known by its key, so that the script can be run
-    // again after a failure.
+    // One job for each file, with a key, so that the script can be repeated after a failure.
     let script = r#"
 set -eu
 for file in in/*; do
@@ -91,7 +90,7 @@ done
     until("a part is compressed", || done() > FILES / 10);
     machine.kill();
     machine.start(&[]);
-    // The script was hit by the kill: it is run again, and its keys keep it from doing anything twice.
+    // The kill interrupted the script: it runs again, and its keys prevent duplicates.
     let first = enqueuing.wait().expect("the script ends");
     if !first.success() {
         assert!(enqueue(&machine).status().expect("the script runs").success());
@@ -115,7 +114,7 @@ done
         assert_eq!(unpacked.code, 0, "{}: {}", packed.display(), unpacked.err);
         assert!(unpacked.bytes == original, "{} differs", packed.display());
     }
-    // Only what ran when the server died ran twice: at most its ten slots.
+    // Only the jobs in the ten slots at the time of the kill may have run twice.
     let starts = common::read(machine.path("work/starts")).lines().count();
     assert!((FILES..=FILES + 10).contains(&starts), "{starts} starts");
 }

@@ -1,4 +1,4 @@
-//! Beyond loopback: TLS from end to end with an authority of the test's own, and what is refused.
+//! Beyond loopback: TLS from end to end with a test authority, and rejected connections.
 
 mod common;
 
@@ -24,7 +24,7 @@ impl Authority {
         std::fs::write(path, self.0.pem()).expect("written");
     }
 
-    /// `cert.pem` and `key.pem` for these names, in the machine's folder.
+    /// Writes `cert.pem` and `key.pem` for these names to the machine's folder.
     fn certify(&self, machine: &Machine, names: &[&str]) {
         use std::os::unix::fs::PermissionsExt;
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
@@ -46,7 +46,7 @@ fn start(machine: &mut Machine, more: &[&str]) {
     machine.start(&args);
 }
 
-/// As a client on another machine: the server's address, a token, perhaps its authority.
+/// A client on another machine, with the server's address, a token, and optionally its authority.
 fn from_afar(machine: &Machine, url: &str, ca: Option<&str>, args: &[&str]) -> CommandResult {
     let mut command = machine.command(args);
     command
@@ -100,7 +100,7 @@ fn jobs_run_over_tls_for_clients_that_trust_the_authority() {
     command.env("ORX_URL", &url).env("SSL_CERT_FILE", machine.path("ca.pem"));
     assert_eq!(result_of(command.output().expect("orx runs")).code, 0);
 
-    // A context with what a client elsewhere needs; the first of its servers does not run.
+    // A context for a client elsewhere; the first of its servers does not run.
     let token = read(machine.state().join("token"));
     std::fs::write(machine.path("afar.token"), token).expect("written");
     assert_eq!(
@@ -177,7 +177,7 @@ fn http_where_https_is_spoken_and_the_other_way_round_is_explained() {
     assert!(plain.err.contains("`https://`"), "{plain:?}");
     let name = from_afar(&machine, &url, Some("ca.pem"), &["jobs"]);
     assert!(name.code == 69 && name.err.contains("for another name"), "{name:?}");
-    // As openssl makes one by default.
+    // The default form of openssl.
     let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("params");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().expect("a key");
@@ -190,7 +190,7 @@ fn http_where_https_is_spoken_and_the_other_way_round_is_explained() {
         let ran = from_afar(&machine, &url, Some("own.pem"), &["jobs"]);
         ran.code == 69 && ran.err.contains("CA:FALSE")
     });
-    // On this machine the certificate is known by the address file, whatever name it is for.
+    // On this machine the address file identifies the certificate, whatever its name.
     assert_eq!(machine.orx(["run", "--", "true"]).code, 0);
     let open = Machine::with_server();
     let tls = from_afar(&open, &open.url().replace("http:", "https:"), None, &["jobs"]);
@@ -287,7 +287,7 @@ fn a_server_listens_beyond_loopback_without_tls_only_with_the_flag_and_a_warning
     let mut server = command.spawn().expect("orx runs");
     until("the server is ready", || machine.address_pid() == Some(server.id()));
     assert!(read(machine.path("open.log")).contains("WITHOUT TLS BEYOND LOOPBACK"));
-    // Where every address is listened on, this machine's clients get one that can be called.
+    // A server on every address gives this machine's clients an address that they can connect to.
     assert!(machine.url().starts_with("http://127.0.0.1:"), "{}", machine.url());
     assert_eq!(machine.orx(["run", "--", "true"]).code, 0);
 
@@ -301,7 +301,7 @@ fn a_server_listens_beyond_loopback_without_tls_only_with_the_flag_and_a_warning
         stream.read_to_string(&mut text).expect("an answer");
         text.split(' ').nth(1).unwrap_or_default().to_owned()
     };
-    // Loopback has more than one address: this one stands for that of a network.
+    // Another loopback address represents that of a network.
     let own = "127.0.0.9";
     for (host, more, code) in [
         ("localhost", "", "200"),

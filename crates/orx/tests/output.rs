@@ -1,4 +1,4 @@
-//! What commands print: the same bytes for scripts on any machine, nothing of a job's that acts on a
+//! Output of commands: the same bytes for scripts on any host, and nothing from a job that acts on a
 //! terminal.
 
 mod common;
@@ -11,7 +11,7 @@ use common::{Machine, orx, result_of, until};
 const HOSTILE: &str =
     r"printf 'a\033[2Jb\033]0;owned\007c\000\377\302\233d\n'; printf 'up\033[1A' >&2";
 
-/// Runs a command on a terminal of its own, by `script` of util-linux; answers what came out.
+/// Runs a command on its own terminal, by `script` of util-linux, and returns its output.
 fn on_terminal(machine: &Machine, args: &str) -> Vec<u8> {
     let line = format!("{} {args}", orx().display());
     let output = Command::new("script")
@@ -29,7 +29,7 @@ fn on_terminal(machine: &Machine, args: &str) -> Vec<u8> {
 }
 
 #[test]
-fn nothing_of_a_jobs_acts_on_a_terminal_in_any_view() {
+fn nothing_from_a_job_acts_on_a_terminal_in_any_view() {
     let machine = Machine::with_server();
     let refused = on_terminal(&machine, r#"run --tag "$(printf 't=\033[2J')" -- true"#);
     assert!(!refused.contains(&0x1b) && !refused.is_empty(), "{refused:?}");
@@ -63,7 +63,7 @@ fn nothing_of_a_jobs_acts_on_a_terminal_in_any_view() {
     assert!(raw.windows(4).any(|bytes| bytes == b"\x1b[2J"));
 }
 
-/// What stands on a terminal in the end: it knows no more than it needs to.
+/// The final text of a terminal; it emulates only what these tests need.
 fn screen(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut lines = vec![Vec::new()];
@@ -95,9 +95,9 @@ fn screen(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn of_progress_that_is_written_over_the_last_part_is_shown_live_and_later() {
+fn the_last_part_of_overwritten_progress_is_shown_live_and_later() {
     let machine = Machine::with_server();
-    // Each part comes for itself.
+    // Each part arrives separately.
     let script = r"printf 'begin\nat 10%%'; sleep 0.4; printf '\rat 50%%, more'; sleep 0.4; \
                    printf '\r'; sleep 0.4; printf 'at 100%%\r\nend\n'";
     std::fs::write(machine.path("progress"), script).expect("written");
@@ -275,7 +275,7 @@ fn every_list_speaks_every_format() {
         let wrong = with(&base, "id,statuss");
         assert!(wrong.code == 2 && wrong.out.is_empty(), "{args:?}: {wrong:?}");
         assert!(wrong.err.contains("did you mean `status`?"), "{args:?}: {wrong:?}");
-        // This job has no deadline, which is no slip of who asks for it.
+        // This job has no deadline, which is not the caller's mistake.
         let right = with(&base, "id,deadline");
         assert!(right.code == 0 && right.out.contains("{\"id\":1,\"v\":1}"), "{args:?}: {right:?}");
     }
@@ -463,7 +463,7 @@ fn the_configuration_in_force_names_the_origin_of_each_setting_and_no_secret() {
     ] {
         assert!(text.lines().any(|shown| shown == line), "{line} is not in\n{text}");
     }
-    // As a file it is right: what no file can have stands in comments.
+    // The file is valid: values that no file can hold are in comments.
     let again = machine.path("again.toml");
     std::fs::write(&again, show(&[]).replace("postgres://***@db/orx", "")).expect("written");
     let checked = machine.orx(["config", "check", "--config", &again.display().to_string()]);

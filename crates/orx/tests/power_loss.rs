@@ -1,15 +1,15 @@
-//! The power fails under load: what was answered is there when it is back.
+//! Power loss under load: every acknowledged write is there afterwards.
 //!
 //! The files of the store lie on a file system of their own, in an image on a loop device, which is
-//! shut down in the middle of enqueues and cancels: from that moment nothing reaches the image any
-//! more, what was only in memory is gone, and every call to it fails. Then the daemons are killed,
-//! the image is mounted again, its journal replayed, and the store opened by a new daemon.
+//! shut down in the middle of enqueues and cancels: from that moment nothing reaches the image, data
+//! in memory is lost, and every call fails. Then the test kills the daemons and mounts the image again,
+//! which replays its journal, and a new daemon opens the store.
 //!
-//! This shows that the store syncs, and syncs the right files and folders, before it answers. It
-//! shows nothing of a disk that reports a sync that it has not done, or tears a sector.
+//! This shows that the store syncs the right files and folders before it responds. It does not cover a
+//! disk that reports a sync it has not done, or one that tears a sector.
 //!
-//! The mount is seen by this test's own processes alone: they live in a mount namespace, so the
-//! test needs root, `mkfs.xfs`, `mkfs.ext4` and `xfs_io`, which `tests/run` installs.
+//! Only the test's own processes see the mount, in a mount namespace, so the test needs root,
+//! `mkfs.xfs`, `mkfs.ext4` and `xfs_io`, which `tests/run` installs.
 
 mod common;
 
@@ -23,7 +23,7 @@ use common::{orx, read, result_of, signal, until};
 use orx_testkit::servers::{free_port, pg_program};
 use parking_lot::Mutex;
 
-/// A shell in a mount namespace of its own, in which all happens that sees the disk.
+/// A shell in its own mount namespace, which runs everything that uses the disk.
 struct DiskNamespace {
     shell: Child,
     stdin: ChildStdin,
@@ -71,7 +71,7 @@ impl DiskNamespace {
     }
 
     /// # Panics
-    /// Where it fails: without a disk whose power can fail there is nothing to show.
+    /// Where the command fails.
     fn must(&mut self, line: &str) {
         let (code, text) = self.run(line);
         assert!(
@@ -81,7 +81,7 @@ impl DiskNamespace {
         );
     }
 
-    /// Starts what sees the disk, and answers its process.
+    /// Starts a program that uses the disk, and returns its process.
     fn start(&mut self, line: &str, log: &str) -> u32 {
         let (code, text) = self.run(&format!("{line} >>{log} 2>&1 & echo $! >pid"));
         assert_eq!(code, 0, "{text}");
@@ -123,24 +123,24 @@ impl Drop for DiskNamespace {
 enum Power {
     #[default]
     On,
-    /// A sync that is under way now may report success with the data only in memory: that is how
-    /// file systems are shut down, and no disk's doing.
+    /// A sync in progress may report success with data only in memory: a property of this kind of shutdown,
+    /// not of disks.
     Failing,
     Off,
 }
 
-/// What was answered, but for that of which a sync may have been under way when the power failed.
+/// The acknowledged writes, except those whose sync may have been in progress at the power loss.
 #[derive(Default)]
 struct Answered {
     power: Power,
     jobs: BTreeMap<String, String>,
     cancelled: BTreeSet<String>,
-    /// Questions without an answer.
+    /// Requests without a response.
     unanswered: usize,
 }
 
 impl Answered {
-    /// Whether what was asked under this power, and is answered now, must stand.
+    /// Whether a request sent under this power and acknowledged now must survive.
     fn counts(&self, asked_under: Power) -> bool {
         self.power == Power::On || asked_under == Power::Off
     }
@@ -192,7 +192,7 @@ impl Server {
         result_of(command.output().expect("orx runs"))
     }
 
-    /// Enqueues and cancels until the end; what fails was not answered.
+    /// Enqueues and cancels until the end; a failed request was not acknowledged.
     fn load(&self, answered: &Mutex<Answered>, over: &AtomicBool, who: usize) {
         let mut number = 0;
         while !over.load(Ordering::Acquire) {
@@ -222,7 +222,7 @@ impl Server {
         }
     }
 
-    /// Every answer stands.
+    /// Checks that every acknowledged write is there.
     fn check(&self, answered: &Answered, round: usize) {
         let list = self.ask(&["jobs", "--limit", "100000", "-o", "json"]);
         let list: serde_json::Value = serde_json::from_str(&list.out).expect("json");
@@ -264,7 +264,7 @@ fn rounds(namespace: &mut DiskNamespace, mut begin: impl FnMut(&mut DiskNamespac
                 let mut answered = answered.lock();
                 (answered.power, answered.unanswered) = (Power::Off, 0);
             }
-            // What is answered meanwhile is answered without power: it counts as well.
+            // Responses sent meanwhile, without power, count as well.
             until("the loss is felt", || answered.lock().unanswered > 0);
             over.store(true, Ordering::Release);
         });
@@ -323,7 +323,7 @@ fn on_postgres(mkfs: &str) {
 }
 
 #[test]
-fn what_sqlite_answered_survives_the_loss_of_power_on_xfs() {
+fn writes_acknowledged_on_sqlite_survive_power_loss_on_xfs() {
     on_sqlite("mkfs.xfs -q -f");
 }
 
@@ -333,7 +333,7 @@ fn what_sqlite_answered_survives_the_loss_of_power_on_ext4() {
 }
 
 #[test]
-fn what_postgres_answered_survives_the_loss_of_power_on_xfs() {
+fn writes_acknowledged_on_postgres_survive_power_loss_on_xfs() {
     on_postgres("mkfs.xfs -q -f");
 }
 

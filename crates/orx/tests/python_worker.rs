@@ -1,5 +1,5 @@
-//! The protocol of workers is real for others: a worker in Python, with nothing but its standard
-//! library, works for a coordinator, and goes on across the coordinator's death.
+//! The worker protocol works for others: a worker in Python, with the standard library only, runs jobs for
+//! a coordinator, and continues after a kill of the coordinator.
 
 mod common;
 
@@ -55,7 +55,7 @@ fn a_worker_in_python_runs_cancels_and_reports_and_outlives_its_coordinator() {
     assert_eq!(machine.orx(["wait", "@last", "--timeout", "60s"]).code, 1);
     assert_eq!(machine.status("@last"), "timed_out");
 
-    // Some seconds long; the coordinator dies under it, and is where it was again.
+    // Some seconds long; the coordinator is killed meanwhile and restarts at the same address.
     let count = ["enqueue", "python.count", "to:=30", "-o", "id"];
     let job = machine.orx(count).out.trim().to_owned();
     until("it runs", || machine.status(&job) == "running");

@@ -1,4 +1,4 @@
-//! `orx run`: a command as a job, and this command as that one.
+//! `orx run`: a command as a job, and `orx run` behaves as that command.
 
 mod common;
 
@@ -21,7 +21,7 @@ fn the_first_run_on_a_bare_machine_starts_a_server_and_prints_hello() {
 #[test]
 fn an_idle_server_ends_by_itself_and_the_next_run_starts_another() {
     let mut machine = Machine::new();
-    // Long enough to be seen while it is there.
+    // Long enough to be observed while it runs.
     machine.start(&["--exit-when-idle", "3s"]);
     let first = machine.address_pid().expect("a server");
     assert_eq!(machine.orx(["run", "--", "true"]).code, 0);
@@ -58,7 +58,7 @@ fn an_address_file_of_a_killed_server_counts_as_stale() {
     machine.kill();
     assert_eq!(read(machine.state().join("server.json")), stale);
     assert_eq!(machine.orx(["--no-start", "jobs"]).code, 69);
-    // Nothing was lost that could come back: waiting for it would only hang.
+    // No server can come back here, so waiting would hang.
     let began = std::time::Instant::now();
     for args in [["logs", "1"], ["wait", "1"]] {
         let ran = machine.orx(["--no-start", args[0], args[1]]);
@@ -123,7 +123,7 @@ fn standard_input_is_passed_on_only_when_asked_for() {
     assert_eq!(machine.orx_in(["run", "--", "cat"], b"input").out, "");
 }
 
-/// A process has a handler for the signal of this number.
+/// Whether a process has a handler for this signal.
 fn catches(pid: u32, signal: u32) -> bool {
     let status = read(format!("/proc/{pid}/status"));
     let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
@@ -132,7 +132,7 @@ fn catches(pid: u32, signal: u32) -> bool {
 }
 
 #[test]
-fn a_signal_leaves_the_job_running_or_cancels_it_as_the_flag_says() {
+fn a_signal_leaves_the_job_running_or_cancels_it_depending_on_the_flag() {
     let machine = Machine::with_server();
     for (name, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
         for (more, code, status) in [("detach", code, "running"), ("cancel", 6, "cancelled")] {
@@ -171,7 +171,7 @@ fn a_job_whose_output_is_not_read_any_more_ends_unless_it_is_detached() {
     }
     let id = machine.orx(["run", "--detach", "--", "sleep", "60"]).out;
     until("it runs", || machine.status(id.trim()) == "running");
-    // Who only looks at a job does not end it.
+    // A command that only watches a job does not end it.
     let mut follows = machine.command(["logs", "-f", id.trim()]);
     let mut follows = follows.stdout(Stdio::null()).spawn().expect("orx runs");
     until("it listens for signals", || catches(follows.id(), 15));
@@ -218,7 +218,7 @@ fn ctrl_c_while_waiting_prints_how_to_continue() {
     for (args, resume) in waits {
         let child = machine.begin(args);
         let pid = child.id();
-        // Its handler is there before anything is sent to the server.
+        // Its handler is installed before it sends anything to the server.
         until("it listens for Ctrl-C", || catches(pid, 2));
         if args[0] == "enqueue" {
             let id = resume.rsplit(' ').next().unwrap_or_default();
@@ -257,7 +257,7 @@ fn a_time_limit_ends_a_command_that_then_ends_well_as_timed_out() {
 }
 
 #[test]
-fn what_a_job_started_dies_with_a_killed_server() {
+fn processes_of_a_job_end_with_a_killed_server() {
     let mut machine = Machine::with_server();
     // One child in its group, one that left it for a session of its own.
     let script = "sleep 300 & echo $! > one; setsid sleep 300 & echo $! > two; echo up; wait";
@@ -268,7 +268,7 @@ fn what_a_job_started_dies_with_a_killed_server() {
     until("the sleeper has left the group", || is_running(one) && is_running(two));
     machine.kill();
     until("its children are gone", || !is_running(one) && !is_running(two));
-    // The waiting command finds the server that is started anew.
+    // The waiting command finds the restarted server.
     machine.start(&[]);
     assert_eq!(child.wait().expect("ended").code(), Some(125));
     assert_eq!(machine.status("1"), "failed");
@@ -280,7 +280,7 @@ fn the_first_thing_that_a_server_starts_dies_with_it_too() {
     let script = "sleep 300 & echo $! > pid; kill -9 $PPID; wait";
     for _ in 0..8 {
         let mut machine = Machine::with_server();
-        // Its answer may or may not come through before the server dies.
+        // The response may or may not arrive before the kill of the server.
         machine.orx([
             "run",
             "--detach",
@@ -321,7 +321,7 @@ fn an_orderly_stop_gives_running_jobs_back_at_no_cost() {
     std::fs::write(machine.path("orx.toml"), "[worker]\nstop_grace = \"100ms\"\n").expect("config");
     let config = machine.path("orx.toml").display().to_string();
     machine.start(&["--config", &config]);
-    // One is killed, the other ends well when it is asked to.
+    // One is killed, the other stops in good order on request.
     for (id, trap) in [("1", ""), ("2", "trap 'exit 0' TERM; ")] {
         let tries = format!("tries{id}");
         let script = format!(

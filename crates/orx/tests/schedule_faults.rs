@@ -35,8 +35,7 @@ fn run(machine: &Machine, args: &[&str]) -> Value {
     serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {ran:?}"))
 }
 
-/// A schedule of the test, with what it promised when it was made: due from then on at a fixed
-/// distance.
+/// A schedule of the test, with its due times: from its creation on at a fixed distance.
 struct Made {
     id: &'static str,
     first: i64,
@@ -59,7 +58,7 @@ struct LedgerRow {
 }
 
 impl Made {
-    /// The ledger, oldest first, a range as what it stands for.
+    /// The ledger, oldest first, with each range expanded to its slots.
     fn ledger(&self, machine: &Machine) -> Vec<LedgerRow> {
         let mut all = Vec::new();
         for row in run(machine, &["schedule", "runs", self.id]).as_array().expect("a list") {
@@ -109,7 +108,7 @@ impl Made {
     }
 }
 
-/// Jobs by the due time that they are for.
+/// Jobs by their due time.
 struct Jobs {
     by_slot: BTreeMap<(String, i64), Vec<i64>>,
 }
@@ -127,7 +126,7 @@ fn jobs(machine: &Machine) -> Jobs {
     Jobs { by_slot }
 }
 
-/// After this nothing of them is recorded any more.
+/// Time after which the ledger no longer changes.
 fn rest(machine: &Machine, all: &[Made]) {
     let ids: Vec<&str> = all.iter().map(|made| made.id).collect();
     let args: Vec<&str> = ["schedule", "pause"].iter().chain(&ids).copied().collect();
@@ -147,7 +146,7 @@ fn due_times_during_downtime_are_reported_once_each_by_the_policy() {
         add("one", &["one"]),
         add("three", &["all:3"]),
         add("window", &["all", "--window", "3s"]),
-        // Nobody takes such a job: it stays to be looked at.
+        // No worker runs such a job, so it stays.
         add("alerts", &["none", "--on-missed", "page.me"]),
     ];
     for made in &all {
@@ -155,7 +154,7 @@ fn due_times_during_downtime_are_reported_once_each_by_the_policy() {
     }
     assert_eq!(machine.stop(), 0, "{}", machine.log());
     let stopped = wall();
-    // The downtime itself: longer than what still counts as on time, and three due times more.
+    // The downtime: longer than the limit for on time, and three due times more.
     std::thread::park_timeout(Duration::from_secs(7));
     machine.start(&[]);
     let started = wall();
@@ -166,7 +165,7 @@ fn due_times_during_downtime_are_reported_once_each_by_the_policy() {
     let jobs = jobs(&machine);
     for made in &all {
         let ledger = made.check(&machine, &jobs);
-        // What was decided first after the start, in one piece.
+        // The first decision after the start, which is one transaction.
         let at = ledger.iter().map(|row| row.recorded_at).filter(|at| *at >= stopped).min();
         let first: Vec<&LedgerRow> =
             ledger.iter().filter(|row| Some(row.recorded_at) == at).collect();
@@ -182,14 +181,14 @@ fn due_times_during_downtime_are_reported_once_each_by_the_policy() {
         assert_eq!(outcomes, wanted, "{}", made.id);
         assert!((1..=4).contains(&ran), "{}: {outcomes:?}", made.id);
         match made.id {
-            // For `one`, the run that is just due makes good for all.
+            // For `one`, the run that is due now stands for all.
             "none" | "one" | "alerts" => assert!(missed >= 3 && caught_up == 0, "{outcomes:?}"),
             "three" => assert!(missed >= 1 && caught_up == 3, "{outcomes:?}"),
             _ => assert!(missed >= 2 && (1..=2).contains(&caught_up), "{outcomes:?}"),
         }
     }
 
-    // It is reported: by a job, and in the views.
+    // The miss is reported by a job and in the views.
     let missed = |made: &Made| {
         let ledger = made.ledger(&machine).into_iter();
         ledger.filter(|row| row.outcome == "missed").map(|row| row.slot).collect::<Vec<i64>>()
@@ -207,7 +206,7 @@ fn due_times_during_downtime_are_reported_once_each_by_the_policy() {
     let attention = status["attention"].to_string();
     assert!(attention.contains("and 4 others missed") && attention.contains("in 24h"), "{status}");
 
-    // What was missed can be run afterwards, out of the middle of a range too.
+    // Missed slots can be run later, also from the middle of a range.
     let made = &all[3];
     let missed = missed(made);
     let at = Timestamp::from_millis(missed[1]).to_string();
@@ -225,7 +224,7 @@ fn due_times_during_downtime_are_reported_once_each_by_the_policy() {
 fn a_server_killed_in_the_moment_of_firing_fires_no_due_time_twice_and_loses_none() {
     let seed = chosen("ORX_CRASH_SEED", 20_260_205);
     let rounds = chosen("ORX_CRASH_ROUNDS", 12);
-    // Shown with a failure: how to have it again.
+    // A failure shows the seed to reproduce it.
     let again = format!("ORX_CRASH_SEED={seed} ORX_CRASH_ROUNDS={rounds}\n");
     std::io::stderr().write_all(again.as_bytes()).expect("ran");
     let mut rng = StdRng::seed_from_u64(seed);
@@ -294,14 +293,14 @@ fn a_server_killed_in_the_moment_of_firing_fires_no_due_time_twice_and_loses_non
     for round in 0..rounds {
         std::thread::park_timeout(Duration::from_millis(rng.random_range(0..900)));
         if rng.random_bool(0.7) {
-            // In the very moment: some milliseconds around the full second, or the half.
+            // Some milliseconds around the full or half second.
             let to_full = 1_000 - wall() % 1_000 + if rng.random_bool(0.2) { 500 } else { 0 };
             let to = to_full + rng.random_range(-5..60);
             std::thread::park_timeout(Duration::from_millis(u64::try_from(to).unwrap_or(0)));
         }
         signal(machine.address_pid().expect("a server"), "KILL");
         machine.kill();
-        // Now and then for longer than what still counts as on time.
+        // Sometimes longer than the limit for on time.
         let down =
             if round % 4 == 3 { rng.random_range(3_200..4_500) } else { rng.random_range(0..400) };
         std::thread::park_timeout(Duration::from_millis(down));
@@ -325,7 +324,7 @@ fn a_server_killed_in_the_moment_of_firing_fires_no_due_time_twice_and_loses_non
     for outcome in ["ran", "skipped", "missed", "caught_up"] {
         assert!(outcomes.contains_key(outcome), "too little happened: {outcomes:?}");
     }
-    // Nothing waits for ever for a run that went with the server.
+    // No run waits for ever for one that was lost with the server.
     run(&machine, &["schedule", "rm", "allow", "all", "none", "--yes"]);
     until("all runs end", || {
         let counts = run(&machine, &["cluster", "status"])["counts"].clone();

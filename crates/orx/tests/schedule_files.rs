@@ -91,7 +91,7 @@ fn a_schedule_of_a_file_that_the_server_refuses_is_named_with_its_place() {
         assert!(ran.err.contains("past.toml: line 20: schedule `past`: "), "{ran:?}");
     }
     assert_eq!(ids(&machine), [""; 0]);
-    // That no server is there has nothing to do with the schedule.
+    // A missing server is not an error of the schedule.
     let path = machine.path("work/past.toml").display().to_string();
     let nobody = Machine::new().orx(["schedule", "apply", "-f", path.as_str()]);
     assert!(nobody.code == 69 && nobody.err.starts_with("error: no server"), "{nobody:?}");
@@ -138,7 +138,7 @@ fn files_with_anything_wrong_change_nothing() {
         }
     }
     assert_eq!(machine.orx(["schedule", "apply", "-f", "nowhere"]).code, 2);
-    // What only the server finds out: no other is made either.
+    // An error that only the server finds: no other schedule is created either.
     file("b.toml", "[[schedule]]\nid = \"x\"\nat = 2001-01-01T00:00:00Z\njob.name = \"x\"\n");
     let ran = machine.orx(["schedule", "apply", "-f", "d"]);
     assert!(ran.code == 2 && ran.err.contains("have passed"), "{ran:?}");

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 #[test]
 fn a_run_knows_its_due_time_and_its_job_knows_its_schedule() {
     let machine = Machine::with_server();
-    // So far apart that each run has ended when the next is due.
+    // Far enough apart that each run ends before the next is due.
     let add = ["schedule", "add", "tick", "--every", "3s", "--max-runs", "2", "--", "sh", "-c"];
     let args: Vec<&str> = add.iter().copied().chain(["echo $ORX_SCHEDULED_AT"]).collect();
     assert_eq!(machine.orx(&args).code, 0);
@@ -39,7 +39,7 @@ fn a_run_knows_its_due_time_and_its_job_knows_its_schedule() {
     let one = machine.json(["schedule", "runs", "tick", "--limit", "1"]);
     assert_eq!(one, json!([rows[0]]));
     assert_eq!(machine.orx(["schedule", "runs", "tick", "--missed", "-o", "json"]).out, "[]\n");
-    // More runs, and it goes on.
+    // With more runs allowed, it continues.
     assert_eq!(machine.orx(["schedule", "set", "tick", "--max-runs", "3"]).code, 0);
     until("it has run once more", || machine.json(["schedule", "show", "tick"])["runs"] == 3);
 
@@ -68,7 +68,7 @@ fn a_triggered_run_is_followed_to_its_end_and_is_no_due_time() {
         (&view["runs"], &view["last_run"]),
         (&json!(0), &json!({"job": 3, "status": "failed"}))
     );
-    // The jobs stay when the schedule goes.
+    // The jobs stay after the schedule is removed.
     assert_eq!(machine.orx(["schedule", "rm", "job"]).code, 0);
     assert_eq!(machine.json(["show", "3"])["schedule"]["id"], "job");
 }
@@ -77,7 +77,7 @@ fn a_triggered_run_is_followed_to_its_end_and_is_no_due_time() {
 fn a_run_that_fails_for_good_makes_the_job_that_was_asked_for() {
     let machine = Machine::with_server();
     let [at, time] = LATER;
-    // Nobody takes such a job: it stays to be looked at.
+    // No worker runs such a job, so it stays.
     let alert = ["--on-failure", "page.me", "--retries", "0"];
     for (id, command) in [("good", "true"), ("bad", "false")] {
         let add = ["schedule", "add", id, at, time];
@@ -97,7 +97,7 @@ fn a_run_that_fails_for_good_makes_the_job_that_was_asked_for() {
 }
 
 #[test]
-fn a_paused_schedule_shows_who_paused_it_and_why_and_skips_what_comes_due() {
+fn a_paused_schedule_shows_who_paused_it_and_why_and_skips_its_due_times() {
     let machine = Machine::with_server();
     let add = ["schedule", "add", "tick", "--every", "1s", "--overlap", "allow", "orx.noop"];
     assert_eq!(machine.orx(add).code, 0);
@@ -110,7 +110,7 @@ fn a_paused_schedule_shows_who_paused_it_and_why_and_skips_what_comes_due() {
     let again = machine.json(["schedule", "pause", "tick", "--reason", "another"]);
     assert_eq!(again[0]["paused"], paused[0]["paused"], "the first reason stays");
     let before = machine.json(["schedule", "show", "tick"])["runs"].clone();
-    // A run by hand goes all the same.
+    // A manual run works all the same.
     assert_eq!(machine.orx(["schedule", "trigger", "tick", "--wait"]).code, 0);
     let at = paused[0]["paused"]["at"].as_str().expect("a time").to_owned();
     let later = |text: &str, seconds: i64| {

@@ -1,11 +1,11 @@
-//! `orx schedule` through the real binary: what it does, what it prints, and its exit codes.
+//! `orx schedule` through the real binary: effects, output and exit codes.
 
 mod common;
 
 use common::{CommandResult, LATER, Machine, ids, result_of, value};
 use serde_json::{Value, json};
 
-/// As a caller that has this token and nothing else.
+/// A caller with this token and nothing else.
 fn with(machine: &Machine, token: &str, args: &[&str]) -> CommandResult {
     let mut command = machine.command(args);
     command.env("ORX_URL", machine.url()).env("ORX_TOKEN", token);
@@ -154,7 +154,7 @@ fn set_changes_what_is_named_and_nothing_else() {
     let wrong = machine.orx(["schedule", "set", "nightly", "--clear", "max-rums"]);
     assert!(wrong.code == 2 && wrong.err.contains("did you mean `max-runs`?"), "{wrong:?}");
 
-    // The time moves, and with it what comes next.
+    // A change of the time moves the next due time.
     let moved = machine.json(["schedule", "set", "nightly", "--at", "2999-01-01T00:00:00Z"]);
     assert_eq!(moved["next"]["slot"], "2999-01-01T00:00:00.000Z");
     let never = machine.orx(["schedule", "set", "nightly", "--at", "2001-01-01T00:00:00Z"]);
@@ -201,7 +201,7 @@ fn set_changes_one_part_of_a_value_and_the_other_parts_stay() {
     assert_eq!(command("s2 --cwd /tmp"), wanted(["echo", "ho"], "/tmp", both));
     let anew = command("s2 --clear env --env C=3 -- echo hu");
     assert_eq!(anew, wanted(["echo", "hu"], "/tmp", json!({"C": "3"})));
-    // The first command runs where it was typed, as with `add`.
+    // The first command runs in the caller's folder, as with `add`.
     let work = machine.path("work").canonicalize().expect("a folder").display().to_string();
     assert_eq!(command("daily -- echo hi")["cwd"], Value::from(work));
 
@@ -225,7 +225,7 @@ fn set_changes_one_part_of_a_value_and_the_other_parts_stay() {
 }
 
 #[test]
-fn what_cannot_be_is_refused_with_its_reason_and_nothing_changes() {
+fn impossible_schedules_are_rejected_with_a_reason_and_change_nothing() {
     let machine = Machine::with_server();
     let [at, time] = LATER;
     assert_eq!(machine.orx(["schedule", "add", "nightly", at, time, "orx.noop"]).code, 0);
@@ -381,7 +381,7 @@ fn commands_need_the_scope_exec_and_pausing_needs_admin() {
     assert_eq!(code(&service, &["add", "job", at, time, "orx.noop"]), 0);
     assert_eq!(code(&service, &["trigger", "job"]), 0);
     assert_eq!(code(&service, &["set", "job", "--jitter", "1m"]), 0);
-    // What runs a command is not to be steered by who may run none.
+    // A caller without the right to run commands may not control a schedule that runs one.
     for args in [
         ["trigger", "cmd"].as_slice(),
         &["set", "cmd", "--jitter", "1m"],
@@ -463,7 +463,7 @@ args = { password = "c4n4ry-arg", api_key = "c4n4ry-deep" }
     go(&["diff", "-f", "s.toml"], 1);
     go(&["apply", "-f", "s.toml", "--dry-run"], 0);
     go(&["apply", "-f", "s.toml"], 0);
-    // Other secrets, and none.
+    // Other secrets, and no secret.
     std::fs::write(machine.path("work/s.toml"), toml.replace("c4n4ry", "c4n4ry-old"))
         .expect("written");
     assert_eq!(machine.orx(["schedule", "apply", "-f", "s.toml"]).code, 0);

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 const SCHEDULES: usize = 12;
 
-/// The ledger of a schedule as a node has it, oldest first: slot, how many, what became of it.
+/// The ledger of a schedule as a node returns it, oldest first: slot, count, outcome.
 fn ledger(cluster: &Cluster, id: &str) -> Vec<(Timestamp, Timestamp, u64, Option<i64>)> {
     let rows = cluster.json(&["schedule", "runs", id, "--all"]).expect("a ledger");
     let time = |value: &Value| value.as_str().and_then(|text| text.parse().ok());
@@ -58,7 +58,7 @@ fn each_due_time_is_decided_once_while_leaders_are_stopped_and_killed() {
         until("the new leader fires", || ledger(&cluster, &ids[0]).len() > before);
     }
     for id in &ids {
-        // Of each by itself, and further ahead than any answer takes: an end in the past is refused.
+        // One end for each, later than any response: the server rejects an end in the past.
         let since = std::time::UNIX_EPOCH.elapsed().expect("after 1970");
         let end = i64::try_from(since.as_millis()).expect("in range") + 5_000;
         let end = Timestamp::from_millis(end);

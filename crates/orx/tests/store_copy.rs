@@ -1,4 +1,4 @@
-//! From one machine to a fleet and back: `orx store copy` takes everything along, with the same ids.
+//! From one machine to a fleet and back: `orx store copy` copies everything, with the same ids.
 
 mod common;
 
@@ -6,7 +6,7 @@ use common::{CommandResult, Machine, until};
 use orx_testkit::servers::Database;
 use serde_json::Value;
 
-/// All that can be seen of the jobs of a running server.
+/// Everything that a running server shows of its jobs.
 fn seen(machine: &Machine) -> Vec<Value> {
     let mut seen = Vec::new();
     let jobs = machine.json(["jobs"]);
@@ -26,7 +26,7 @@ fn seen(machine: &Machine) -> Vec<Value> {
     seen
 }
 
-/// A configuration whose store is the database.
+/// A configuration with the database as its store.
 fn config(machine: &Machine, url: &str) -> String {
     let path = machine.path("pg.toml");
     std::fs::write(&path, format!("[store]\nurl = \"{url}\"\n")).expect("written");
@@ -77,7 +77,7 @@ async fn a_store_moves_to_postgresql_and_back_with_nothing_lost_and_the_same_ids
     let report: Value = serde_json::from_str(&resumed.out).expect("json");
     assert_eq!((resumed.code, &report["jobs"]), (0, &0.into()), "{resumed:?}");
 
-    // Nobody serves the folder any more, and who would is led to the new place.
+    // No server serves the folder any more, and a new one names the new place.
     let (place, set) = ("has moved to `postgres://", "ORX_STORE_URL=postgres://");
     let served = machine.orx(["daemon", "server", "--listen", "127.0.0.1:0"]);
     assert!(served.code == 4 && served.err.contains(place), "{served:?}");
@@ -85,7 +85,7 @@ async fn a_store_moves_to_postgresql_and_back_with_nothing_lost_and_the_same_ids
     let ran = machine.orx(["run", "--", "true"]);
     assert!(ran.code == 69 && ran.err.contains(place) && ran.err.contains(set), "{ran:?}");
 
-    // The token that was made there is known here too: it was taken along.
+    // The token that was created there is valid here too.
     let config = config(&machine, &url);
     let token = std::fs::read(machine.state().join("token")).expect("a token");
     machine.start(&["--config", &config]);
@@ -190,7 +190,7 @@ async fn a_copy_that_is_broken_off_leaves_no_two_homes_and_can_be_gone_on_with()
     assert_eq!(resumed.code, 0, "{resumed:?}");
     refused(&machine, &here);
 
-    // Somebody wants the old one all the same: from then on it is the home again.
+    // The operator chooses the old one all the same: it is the home again.
     machine.start(&["--force-source"]);
     assert_eq!(machine.stop(), 0, "{}", machine.log());
     machine.start(&[]);
@@ -228,7 +228,7 @@ fn damaged(machine: &mut Machine) {
 }
 
 #[test]
-fn what_cannot_be_read_is_named_and_the_rest_is_copied() {
+fn unreadable_rows_are_named_and_the_rest_is_copied() {
     let mut machine = Machine::with_server();
     let here = machine.state().to_str().expect("text").to_owned();
     let there = folder(&machine, "there");
@@ -240,7 +240,7 @@ fn what_cannot_be_read_is_named_and_the_rest_is_copied() {
     let unreadable = &report["unreadable"];
     assert_eq!(unreadable["jobs"][0]["id"], 1, "{report}");
     assert_eq!(unreadable["schedules"][0]["id"], "bad", "{report}");
-    // Also what belongs to the job and the schedule that are not there.
+    // Also the records of the job and the schedule that were not copied.
     let counts = ["job_count", "schedule_count", "attempts", "log_chunks", "slots", "tokens"];
     let counts = counts.map(|key| unreadable[key].as_u64().expect("a count"));
     assert_eq!(counts, [1, 1, 2, 2, 3, 1], "{report}");
@@ -248,7 +248,7 @@ fn what_cannot_be_read_is_named_and_the_rest_is_copied() {
         assert!(copied.err.contains(ran), "{copied:?}");
     }
 
-    // The source is the home still, and shows them; the copy is none yet.
+    // The source still is the home and shows them; the copy is not one yet.
     refused(&machine, &there);
     machine.start(&[]);
     let shown = machine.json(["show", "1"]);
@@ -280,7 +280,7 @@ fn a_copied_folder_is_refused_beside_the_one_it_was_copied_from() {
     let copy = refused(&machine, &text(&there));
     assert!(copy.err.contains("is a copy of") && copy.err.contains("still there"), "{copy:?}");
 
-    // The one that it was copied from is served as ever, and a file of two names by its first.
+    // The source is served as before, and a file with two names under its first.
     let link = folder(&machine, "link");
     std::fs::hard_link(here.join("orx.db"), machine.path("link/orx.db")).expect("a link");
     machine.start(&[]);
@@ -288,8 +288,8 @@ fn a_copied_folder_is_refused_beside_the_one_it_was_copied_from() {
     assert_eq!(machine.stop(), 0, "{}", machine.log());
     assert!(refused(&machine, &link).err.contains("by another name"));
 
-    // A folder that was moved, or came back from a backup, is at home where it is; and then the first
-    // one is the copy.
+    // A folder that was moved or restored from a backup is the home where it is; the first one is then the
+    // copy.
     let gone = machine.path("gone");
     std::fs::rename(&here, &gone).expect("moved");
     std::fs::rename(&there, &here).expect("moved");

@@ -1,4 +1,4 @@
-//! PostgreSQL over TLS, with a certificate that an authority of the test's own has signed.
+//! PostgreSQL over TLS, with a certificate of a test authority.
 
 mod common;
 
@@ -9,7 +9,7 @@ use common::{CommandResult, Machine, result_of};
 use orx_testkit::servers::OwnPostgres;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
-/// The server's files, and `ca.pem`, in this folder; the server runs as nobody where this is root.
+/// Writes the server's files and `ca.pem` to this folder; under root, the server runs as `nobody`.
 fn certify(folder: &Path) {
     let mut params = CertificateParams::new(Vec::new()).expect("params");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -35,7 +35,7 @@ fn certify(folder: &Path) {
     write("key.pem", key.serialize_pem());
 }
 
-/// A coordinator on the database, until it has nothing to do or was refused.
+/// Runs a coordinator on the database until it ends idle or the database rejects it.
 fn serve(machine: &Machine, url: &str, more: &[(&str, &Path)]) -> CommandResult {
     let listen = ["daemon", "server", "--listen", "127.0.0.1:0", "--exit-when-idle", "1ms"];
     let mut command = machine.command(listen);
@@ -70,8 +70,8 @@ fn the_database_is_trusted_by_the_systems_authorities_or_by_a_named_one() {
         let system = serve(&machine, &url(mode), &[("SSL_CERT_FILE", &authority)]);
         assert_eq!(system.code, 0, "{system:?}");
     }
-    // As everywhere with PostgreSQL: who only wants encryption gets it, and who names an authority
-    // has it asked.
+    // As usual with PostgreSQL: a client that only requires encryption gets it, and one that names an
+    // authority verifies the certificate.
     assert_eq!(serve(&machine, &url("require"), &[]).code, 0);
     let cert = folder.path().join("other.pem");
     let other = CertificateParams::new(vec!["other".to_owned()]).expect("params");
@@ -80,7 +80,7 @@ fn the_database_is_trusted_by_the_systems_authorities_or_by_a_named_one() {
     let wrong = url(&format!("require&sslrootcert={}", cert.display()));
     let wrong = serve(&machine, &wrong, &[]);
     assert!(wrong.code == 1 && wrong.err.contains("unknown issuer"), "{wrong:?}");
-    // It is for 127.0.0.1, and for no other name of the same server.
+    // The certificate is for 127.0.0.1 and no other name of the server.
     let elsewhere = named("verify-full").replace("127.0.0.1", "localhost");
     let elsewhere = serve(&machine, &elsewhere, &[]);
     assert!(elsewhere.err.contains("for another host"), "{elsewhere:?}");

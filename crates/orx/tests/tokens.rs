@@ -1,10 +1,10 @@
-//! Tokens through the real binary: made, shown once, used, listed, revoked.
+//! Tokens through the real binary: created, shown once, used, listed, revoked.
 
 mod common;
 
 use common::{CommandResult, Machine, read, result_of, until};
 
-/// As a caller that has this token and nothing else.
+/// A caller with this token and nothing else.
 fn with(machine: &Machine, token: &str, args: &[&str]) -> CommandResult {
     let mut command = machine.command(args);
     command.env("ORX_URL", machine.url()).env("ORX_TOKEN", token);
@@ -19,7 +19,7 @@ fn token(machine: &Machine, scope: &str) -> String {
     made.out.trim().to_owned()
 }
 
-/// All but those by which nodes know each other.
+/// All tokens except those of nodes.
 fn tokens(machine: &Machine) -> Vec<serde_json::Value> {
     let mut list = machine.json(["token", "list"]).as_array().cloned().expect("a list");
     list.retain(|one| !one["note"].as_str().is_some_and(|note| note.starts_with("node ")));
@@ -114,7 +114,7 @@ fn a_token_goes_into_a_new_file_for_its_owner_alone() {
     let again = machine.orx(["token", "create", "--scope", "read", "--out", &path]);
     assert!(again.code == 4 && again.err.contains("exists already"), "{again:?}");
     assert_eq!(read(&path), text);
-    // A refusal makes no token and leaves no file.
+    // A rejected request creates no token and no file.
     assert_eq!(tokens(&machine).len(), 2);
     let other = machine.path("other.token").display().to_string();
     let wrong = machine.orx(["token", "create", "--scope", "raed", "--out", &other]);

@@ -1,4 +1,4 @@
-//! A command that waits for a job reports what stands in its way, and continues at the next server.
+//! A command that waits for a job reports what delays the job, and continues at the next server.
 
 mod common;
 
@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use common::{Machine, SmallDisk, get, is_running, read, signal, until};
 
-/// A command whose talk goes to a file that can be read while it runs.
+/// A command with its messages in a file, readable while it runs.
 struct Waiter {
     child: Child,
     err: PathBuf,
@@ -28,7 +28,7 @@ impl Waiter {
         until(what, || read(&self.err).contains(what));
     }
 
-    /// It has a connection to the server: a socket of its own among those of the network.
+    /// Whether the command has a connection to the server.
     fn is_connected(&self) {
         let fds = format!("/proc/{}/fd", self.child.id());
         until("it is connected", || {
@@ -105,7 +105,7 @@ fn a_full_disk_and_its_end_show_in_the_status_and_to_waiting_commands() {
     assert_eq!(machine.orx(["enqueue", "nobody", "-o", "id"]).out, "1\n");
     let waits = wait(&machine, "wait", &["wait", "1"]);
     let follows = wait(&machine, "logs", &["logs", "-f", "1"]);
-    // Prints all the time: it goes on, whatever becomes of what it prints.
+    // The job prints all the time, and continues even if its output is lost.
     let script = "while ! test -e go; do head -c 50000 /dev/zero; sleep 0.1; done; echo end";
     let prints = machine.orx(["run", "--detach", "--", "sh", "-c", script]).out;
     until("it runs", || machine.status(prints.trim()) == "running");
@@ -137,7 +137,7 @@ fn a_full_disk_and_its_end_show_in_the_status_and_to_waiting_commands() {
     }
 }
 
-/// A chunk of the store's own table that it refuses stands for whatever makes one impossible to keep.
+/// A log chunk that the store's table rejects represents any chunk that cannot be stored.
 #[test]
 fn output_that_the_store_cannot_take_delays_no_outcome_and_is_marked() {
     let machine = Machine::with_server();
@@ -172,7 +172,7 @@ fn output_that_the_store_cannot_take_delays_no_outcome_and_is_marked() {
     });
 }
 
-/// As a server that answers all with a refusal.
+/// A server that rejects every request.
 fn refuses(detail: &str) -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
@@ -190,7 +190,7 @@ fn refuses(detail: &str) -> String {
                  content-length: {}\r\nconnection: close\r\n\r\n{body}",
                 body.len()
             );
-            // Whoever asked may be gone.
+            // The client may have disconnected.
             let _ = stream.write_all(answer.as_bytes());
         }
     });

@@ -1,5 +1,5 @@
-//! A command that waits for a job of a fleet continues at another coordinator, and reports what stands in the
-//! way of its store.
+//! A command that waits for a job of a fleet continues at another coordinator, and reports what delays
+//! jobs in its store.
 
 mod common;
 
@@ -10,7 +10,7 @@ use std::process::{Child, Stdio};
 use common::{Machine, get, read, signal, two_nodes, until};
 use orx_testkit::servers::{Database, OwnPostgres, SmallTablespace};
 
-/// A command whose output and talk can be read while it runs.
+/// A command with output and messages that can be read while it runs.
 struct Client {
     child: Child,
     out: PathBuf,
@@ -85,7 +85,7 @@ impl Fleet {
         Client::start(&self.first, name, &all)
     }
 
-    /// `run`, `wait` and `logs -f` of one job that ends once a file is there.
+    /// `run`, `wait` and `logs -f` of one job, which ends once a file exists.
     fn clients(&self) -> Vec<Client> {
         let go = self.first.path("work/go");
         let script =
@@ -154,7 +154,7 @@ async fn a_full_disk_of_the_database_and_its_end_show_in_the_status_and_to_waiti
     let ready = || get(&machine, "/readyz");
     assert!(!attention() && ready().contains(" 200 "));
     let filler = small.fill();
-    // There is some room in the tables themselves, until it is used up.
+    // The tables have some free space, until it is used up.
     let large = format!("text={}", "x".repeat(100_000));
     let mut refused = machine.orx(["enqueue", "nobody", &large]);
     for _ in 0..200 {

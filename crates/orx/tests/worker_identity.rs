@@ -1,5 +1,5 @@
-//! A worker is who registered: whoever has a worker's token and knows another's incarnation (it shows
-//! in `ps` and in views) can do nothing as that worker, nor to what it runs.
+//! Only the process that registered can act as a worker: a caller with a worker's token that knows another
+//! incarnation (`ps` and views show it) can do nothing as that worker, nor to its jobs.
 
 mod common;
 #[path = "common/http.rs"]
@@ -30,7 +30,7 @@ impl Caller {
         Self { url: machine.url(), token: made.out.trim().to_owned(), secret: None }
     }
 
-    /// With what this one shows.
+    /// Sends with this secret.
     fn at(&self, machine: &Machine) -> Self {
         Self { url: machine.url(), token: self.token.clone(), secret: self.secret.clone() }
     }
@@ -91,7 +91,7 @@ fn outcome(job: &Value, kind: Value) -> Value {
     json!({ "job_result": { "outcomes": [outcome] } })
 }
 
-/// Registered, with one job given to it.
+/// A registered worker with one dispatched job.
 fn victim(machine: &Machine, reach: &Machine) -> (Caller, Lines, Value) {
     let mut victim = Caller::new(machine);
     let registered = victim.register(INCARNATION, 1);
@@ -107,7 +107,7 @@ fn victim(machine: &Machine, reach: &Machine) -> (Caller, Lines, Value) {
     (victim, inbox, job)
 }
 
-/// All that a stranger can try who shows this; each is refused.
+/// Everything that another caller can try with this secret; each is rejected.
 fn is_refused_everything(as_whom: &Caller, incarnation: &str, job: Option<&Value>) {
     let refused = |what: &str, answer: Answer| {
         assert_eq!(answer.status, 403, "{what}: {answer:?}");
@@ -182,12 +182,12 @@ fn a_call_without_a_workers_secret_is_refused_also_after_a_crash_of_the_server()
     let worker = &machine.json(["worker", "show", &INCARNATION[..8]])["worker"];
     assert_eq!((&worker["slots"], &worker["state"]), (&json!(1), &json!("running")), "{worker}");
 
-    // To repeat its registration is safe, and the answer does not have the secret again.
+    // Repeating its registration is safe, and the response does not contain the secret again.
     let again = victim.register(INCARNATION, 1);
     assert_eq!((again.status, &again.json()["secret"]), (200, &Value::Null), "{again:?}");
 
     let address = machine.url().trim_start_matches("http://").to_owned();
-    // What was written before an accepted job is on disk with it.
+    // Writes before an accepted job are on disk with it.
     assert_eq!(machine.orx(["enqueue", "nobody"]).code, 0);
     machine.kill();
     machine.coordinate(&address);
@@ -202,7 +202,7 @@ fn a_call_without_a_workers_secret_is_refused_also_after_a_crash_of_the_server()
     assert_eq!(machine.orx(["result", &id]).out.trim(), "7");
     assert_eq!(machine.json(["show", &id])["attempt"], 1);
 
-    // The secret is in one answer, and is shown nowhere.
+    // The secret is in one response, and nowhere else.
     assert!(!machine.log().contains(&secret), "{}", machine.log());
     for args in [["worker", "list"].as_slice(), &["worker", "show", &INCARNATION[..8]]] {
         let mut all = args.to_vec();
@@ -225,7 +225,7 @@ async fn nodes_of_one_database_know_a_worker_by_the_same_secret() {
     strangers_are_refused(&victim.at(&second), &other.at(&second), INCARNATION, Some(&job));
     reports_of_a_stranger_are_stale(&second, &other.at(&second), &job);
 
-    // It goes to the other node, and is who it was.
+    // The worker moves to the other node with the same identity.
     let moved = victim.at(&second);
     let beat = moved.heartbeat(INCARNATION, 2, "running", 1).json();
     assert_eq!(beat["register"], true, "{beat}");
@@ -254,7 +254,7 @@ fn running(machine: &Machine, log: &str, mut command: Command) -> Process {
     Process(child.expect("the worker starts"))
 }
 
-/// The only worker's incarnation, as anybody may read it.
+/// The incarnation of the only worker, as views show it.
 fn incarnation(machine: &Machine) -> String {
     let list = machine.json(["worker", "list"]);
     list[0]["incarnation"].as_str().unwrap_or_default().to_owned()

@@ -1,4 +1,4 @@
-//! Time zones through the real binary: which database is read, and which zone this machine is in.
+//! Time zones through the real binary: the database that is read, and the zone of this machine.
 
 mod common;
 
@@ -39,7 +39,7 @@ fn zones_are_read_from_the_database_of_the_machine_and_shown_with_its_version() 
         value(&with(&machine, &zones, &args))[0]["slot"].clone()
     };
     assert_eq!(due("Europe/Berlin"), "2027-07-01T03:00:00.000Z");
-    // What it does not have is in the copy that is compiled in.
+    // The compiled copy contains the names that the database lacks.
     assert_eq!(due("Asia/Tokyo"), "2027-07-01T03:00:00.000Z");
     let shown = value(&with(&machine, &zones, &["config", "show", "-o", "json"]));
     assert_eq!(shown["zone_data"], json!({"source": folder, "version": "2099z"}));
@@ -73,6 +73,6 @@ fn the_machines_zone_is_that_of_the_c_library_or_an_error() {
         assert_eq!(ran.code, 2, "{ran:?}");
         assert!(ran.err.contains("Mars/Base"), "{ran:?}");
     }
-    // Where no zone is asked for, none is needed.
+    // A schedule without a zone needs no zone.
     assert_eq!(with(&machine, &[("TZ", "Mars/Base")], &["config", "check"]).code, 0);
 }

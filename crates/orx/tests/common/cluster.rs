@@ -1,6 +1,5 @@
-//! Coordinators, workers and their store as processes of their own, in a folder: to be killed,
-//! stopped, cut off from each other and started again. All that happens is written down for
-//! [`orx_testkit::history::check`].
+//! Coordinators, workers and their store as separate processes in a folder, which a test can kill, stop,
+//! cut off and restart. They record their history for [`orx_testkit::history::check`].
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
@@ -82,7 +81,7 @@ pub(crate) struct Cluster {
     workers: Vec<Mutex<Option<Child>>>,
     link: Option<Link>,
     stop_grace: Duration,
-    /// Tells of jobs whose processes are gone, and were not asked.
+    /// Records the end of job processes that were killed.
     watch: Option<Watch>,
 }
 
@@ -92,7 +91,7 @@ struct Watch {
 }
 
 impl Cluster {
-    /// Running and ready, with two workers. The second has a network of its own if `linked`.
+    /// Starts the cluster with two workers. With `linked`, the second has its own network.
     pub(crate) fn start(kind: Kind, linked: bool) -> Self {
         Self::start_with(kind, linked, Duration::from_secs(2))
     }
@@ -125,7 +124,7 @@ impl Cluster {
         }
         for node in 0..count {
             cluster.start_coordinator(node);
-            // The first makes what the others find; they would wait for it as well.
+            // The first creates the schema; the others would wait for it as well.
             cluster.await_coordinator(node);
         }
         for worker in 0..2 {
@@ -232,7 +231,7 @@ impl Cluster {
                 let unavailable =
                     log.lines().rev().take(4).any(|line| line.contains("is unavailable"));
                 assert!(unavailable, "{who} ended: {log}");
-                // As what starts daemons does, where their database comes later.
+                // As a service manager does while the database is not up yet.
                 self.start_coordinator(node);
             }
             self.ask(node, &["cluster", "status", "-o", "json"]).code == 0
@@ -300,7 +299,7 @@ impl Cluster {
         self.history.add(Fact::Back { who: who.to_owned() });
     }
 
-    /// It takes what comes, and answers nothing.
+    /// Suspends the process: connections stay open, and nothing answers.
     pub(crate) fn stop(&self, who: &str) {
         self.history.add(Fact::Away { who: who.to_owned(), how: How::Stopped });
         match &self.database {
@@ -328,7 +327,7 @@ impl Cluster {
         self.history.add(Fact::Back { who: "w2".to_owned() });
     }
 
-    /// Sends SIGTERM; [`Self::ended`] writes down the end.
+    /// Sends SIGTERM; [`Self::ended`] records the end.
     pub(crate) fn terminate(&self, who: &str) {
         self.history.add(Fact::Told { who: who.to_owned() });
         signal(self.pid(who), "TERM");
@@ -358,7 +357,7 @@ impl Cluster {
     }
 
     /// # Panics
-    /// With every promise that was broken, and the jobs that show it.
+    /// With every broken promise and the jobs that show it.
     pub(crate) fn check(&self, bounds: &Bounds) {
         let (records, view) = (self.history.read(), self.view());
         if let Err(broken) = check(&records, &view, bounds) {
@@ -369,7 +368,7 @@ impl Cluster {
         }
     }
 
-    /// Puts what a failed test leaves where it stays.
+    /// Moves the files of a failed test to a lasting folder.
     fn keep(&self) {
         static KEPT: AtomicU32 = AtomicU32::new(0);
         let number = KEPT.fetch_add(1, Ordering::Relaxed);
@@ -432,7 +431,7 @@ impl Drop for Cluster {
     }
 }
 
-/// To its end: a thread that is parked is woken by others.
+/// Runs a future to its end; other threads unpark this one.
 pub(crate) fn pause(time: Duration) {
     std::thread::sleep(time);
 }

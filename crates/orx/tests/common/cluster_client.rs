@@ -1,4 +1,4 @@
-//! What commands ask of the nodes of a cluster. What they see is written down in its history.
+//! Commands against the nodes of a cluster, which record what they see in its history.
 
 use std::io::Read;
 use std::process::Command;
@@ -11,7 +11,7 @@ use orx_testkit::history::Fact;
 use super::{Cluster, pause};
 use crate::common::{CommandResult, begin, read, result_of, signal, until};
 
-/// A client is killed after this time: what it asked for may have been done.
+/// A client is killed after this time; its request may have been carried out.
 const ANSWER: Duration = Duration::from_secs(4);
 
 impl Cluster {
@@ -25,10 +25,10 @@ impl Cluster {
         command
     }
 
-    /// Runs a command against a node; its code is -1 where it has not ended in time.
+    /// Runs a command against a node; the code is -1 where it did not end in time.
     pub(crate) fn ask(&self, node: usize, args: &[&str]) -> CommandResult {
         let mut child = begin(&mut self.client(node, args));
-        // Lists are more than a pipe holds: this reads while the command runs.
+        // A list exceeds the buffer of a pipe, so this reads while the command runs.
         let (pid, over) = (child.id(), Instant::now() + ANSWER);
         let done = std::sync::atomic::AtomicBool::new(false);
         let mut killed = false;
@@ -92,7 +92,7 @@ impl Cluster {
         list.iter().filter(|worker| worker["live"] == true).count()
     }
 
-    /// Every job, with its attempts, in the end.
+    /// Every job with its attempts, for the final check.
     pub(crate) fn view(&self) -> Vec<JobDetail> {
         let mut ids = Vec::new();
         until("the jobs are listed", || {
@@ -103,7 +103,7 @@ impl Cluster {
         ids.iter().map(|id| self.show(id)).collect()
     }
 
-    /// Writes down what is seen of every job.
+    /// Records the status of every job.
     pub(crate) fn look(&self) {
         let Some(list) = self.json(&["jobs", "--limit", "100000"]) else { return };
         for job in list.as_array().into_iter().flatten() {
@@ -114,7 +114,7 @@ impl Cluster {
         }
     }
 
-    /// Who leads, in the words of one node.
+    /// The leader, as one node reports it.
     pub(crate) fn leader(&self, node: usize) -> Option<(String, u64)> {
         let ran = self.ask(node, &["cluster", "status", "-o", "json"]);
         let status: serde_json::Value = serde_json::from_str(&ran.out).ok()?;
@@ -142,8 +142,8 @@ impl Cluster {
         self.accepted(node, key, &args)
     }
 
-    /// The same as a command given with its job. Instead of seconds it takes a file: the job ends
-    /// once that is there.
+    /// The same with a command as the job. Instead of seconds it takes a file: the job ends once the file
+    /// exists.
     pub(crate) fn detach(
         &self,
         node: usize,

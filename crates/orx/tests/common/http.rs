@@ -1,4 +1,4 @@
-//! HTTP as it goes over the wire: what a caller in another language sends and sees.
+//! Plain HTTP, as a client in another language sends and receives it.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
@@ -17,7 +17,7 @@ pub(crate) fn connect(url: &str) -> TcpStream {
     stream
 }
 
-/// The lines of a request, but for the empty one and what follows it.
+/// The header lines of a request, without the empty line and the body.
 pub(crate) fn head(url: &str, request_line: &str, token: &str, headers: &[(&str, &str)]) -> String {
     let host = url.trim_start_matches("http://");
     let mut head = format!("{request_line}\r\nhost: {host}\r\nauthorization: Bearer {token}\r\n");
@@ -46,7 +46,7 @@ impl Answer {
     }
 }
 
-/// The status and headers of an answer; its body comes next.
+/// The status and headers of a response, before its body.
 pub(crate) fn read_head(from: &mut impl BufRead) -> Answer {
     let mut line = String::new();
     from.read_line(&mut line).expect("a status line");
@@ -62,7 +62,7 @@ pub(crate) fn read_head(from: &mut impl BufRead) -> Answer {
     Answer { status, headers, body: Vec::new() }
 }
 
-/// One answer of a known length, and nothing of what follows it.
+/// One response of known length, without what follows it.
 pub(crate) fn read_answer(from: &mut impl BufRead) -> Answer {
     let mut answer = read_head(from);
     let length = answer.header("content-length").and_then(|length| length.parse().ok());
@@ -71,7 +71,7 @@ pub(crate) fn read_answer(from: &mut impl BufRead) -> Answer {
     answer
 }
 
-/// One call on a connection of its own.
+/// One call on a new connection.
 pub(crate) fn post(
     url: &str,
     path: &str,
@@ -90,7 +90,7 @@ pub(crate) fn post(
     read_answer(&mut BufReader::new(stream))
 }
 
-/// A stream of lines of JSON in an answer of unknown length.
+/// A stream of JSON lines in a response of unknown length.
 pub(crate) struct Lines(BufReader<TcpStream>);
 
 impl Lines {
@@ -99,7 +99,7 @@ impl Lines {
         loop {
             let mut line = String::new();
             self.0.read_line(&mut line).expect("a line");
-            // Sizes of chunks stand between them.
+            // Chunk sizes are between the lines.
             let value = serde_json::from_str(line.trim()).unwrap_or(Value::Null);
             if value.is_object() && value.get("ping").is_none() {
                 return value;
@@ -109,7 +109,7 @@ impl Lines {
     }
 }
 
-/// A stream, or the refusal.
+/// A stream, or the error response.
 pub(crate) fn stream(
     url: &str,
     path: &str,

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A network of its own for one worker, with one cable to this one. Coordinators listen on loopback
-/// alone: at this end of the cable a relay passes on to them.
+/// A separate network for one worker, with one cable to this one. Coordinators listen on loopback only: a
+/// relay at this end of the cable forwards to them.
 pub(super) struct Link {
     pub(super) name: String,
     cable: String,
@@ -18,8 +18,7 @@ static LINKS: AtomicU32 = AtomicU32::new(0);
 
 impl Link {
     /// # Panics
-    /// Where the kernel, or the rights of the one who tests, give no network namespaces: what they
-    /// would show is not shown then.
+    /// Where the kernel or the user's rights allow no network namespaces.
     pub(super) fn make(ports: &[u16]) -> Self {
         let number = LINKS.fetch_add(1, Ordering::Relaxed);
         let id = (std::process::id() % 4_000) * 4 + number % 4;
@@ -28,7 +27,7 @@ impl Link {
         let peer = Ipv4Addr::new(100, 64 + octet(id >> 14), octet(id >> 6), octet(id << 2) + 2);
         let (name, cable) = (format!("orx-{id}"), format!("orxa{id}"));
         let other = format!("orxb{id}");
-        // One of a process that was killed.
+        // A leftover of a process that was killed.
         drop(Command::new("ip").args(["link", "del", &cable]).output());
         drop(Command::new("ip").args(["netns", "del", &name]).output());
         ip(&["netns", "add", &name]);
@@ -49,7 +48,7 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        // Its cable goes with it.
+        // This removes its cable too.
         drop(Command::new("ip").args(["netns", "del", &self.name]).output());
         drop(Command::new("ip").args(["link", "del", &self.cable]).output());
     }
@@ -69,7 +68,7 @@ fn ip(args: &[&str]) {
     );
 }
 
-/// Ends with this process: its threads hold nothing but connections.
+/// The relay ends with this process: its threads hold only connections.
 fn relay(host: Ipv4Addr, port: u16) -> u16 {
     let listener = TcpListener::bind((host, 0)).expect("the end of the cable");
     let own = listener.local_addr().expect("its address").port();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// What should happen, happens within this, also on a busy machine.
+/// Time limit for every expected event, also on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// The binary: the one that `ORX_BIN` names, which is the release build in `tests/run`.
@@ -22,7 +22,7 @@ pub(crate) struct Machine {
     clock: bool,
 }
 
-/// What a command printed and how it ended, which a failing test shows whole.
+/// The output and end of a command, which a failing test prints whole.
 #[derive(Debug)]
 pub(crate) struct CommandResult {
     pub(crate) code: i32,
@@ -40,14 +40,14 @@ impl Machine {
         Self { folder, server: None, clock: false }
     }
 
-    /// With a server, which is killed at the end.
+    /// A machine with a server, which is killed at the end.
     pub(crate) fn with_server() -> Self {
         let mut machine = Self::new();
         machine.start(&[]);
         machine
     }
 
-    /// With a server of this configuration.
+    /// A machine with a server of this configuration.
     pub(crate) fn with_config(text: &str) -> Self {
         let mut machine = Self::new();
         machine.configure(text);
@@ -55,7 +55,7 @@ impl Machine {
         machine
     }
 
-    /// With daemons whose clock can be set.
+    /// A machine with daemons on an adjustable clock.
     pub(crate) fn with_clock() -> Self {
         let mut machine = Self::new();
         machine.clock = true;
@@ -63,14 +63,14 @@ impl Machine {
         machine
     }
 
-    /// From now on its daemons' clock is ahead by so many seconds.
+    /// Sets the clock of its daemons ahead by this many seconds.
     pub(crate) fn set_clock(&self, ahead: i64) {
         let (new, file) = (self.path("clock.new"), self.path("clock"));
         std::fs::write(&new, format!("{ahead:+}")).expect("a file");
         std::fs::rename(new, file).expect("a file");
     }
 
-    /// What the daemons of this machine get beside what every command gets.
+    /// The environment of daemons beside that of every command.
     fn daemon_env(&self, command: &mut Command) {
         if self.clock {
             command
@@ -89,7 +89,7 @@ impl Machine {
         self.path("state")
     }
 
-    /// Nothing of the caller's environment but where programs are.
+    /// A command with none of the caller's environment but the path of programs.
     pub(crate) fn command(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
         let mut command = Command::new(orx());
         command
@@ -104,7 +104,7 @@ impl Machine {
         command
     }
 
-    /// The configuration of all that starts from now on.
+    /// Writes the configuration for all later processes.
     pub(crate) fn configure(&self, text: &str) {
         let folder = self.path("home/.config/orx");
         std::fs::create_dir_all(&folder).expect("a folder");
@@ -121,14 +121,14 @@ impl Machine {
         begin(&mut self.command(args))
     }
 
-    /// With this on standard input.
+    /// Runs a command with this standard input.
     pub(crate) fn orx_in<const N: usize>(&self, args: [&str; N], input: &[u8]) -> CommandResult {
         use std::io::Write;
         let mut child = begin(self.command(args).stdin(Stdio::piped()));
         let mut pipe = child.stdin.take().expect("a pipe");
         let input = input.to_vec();
         let writing = std::thread::spawn(move || {
-            // Whoever does not read its input closes the pipe.
+            // A command that does not read its input closes the pipe.
             let _ = pipe.write_all(&input);
         });
         let ran = ended(child);
@@ -136,7 +136,7 @@ impl Machine {
         ran
     }
 
-    /// With a coordinator on the state folder; workers are elsewhere.
+    /// A machine with a coordinator on the state folder, and no worker.
     pub(crate) fn coordinate(&mut self, listen: &str) {
         self.coordinate_with(listen, &[]);
     }
@@ -145,7 +145,7 @@ impl Machine {
         self.spawn(&["daemon", "coordinator", "--listen", listen], more);
     }
 
-    /// With a coordinator of this name on a PostgreSQL, and more of a configuration.
+    /// A machine with a coordinator of this name on a PostgreSQL, and further configuration.
     pub(crate) fn coordinate_on(&mut self, store: &str, name: &str, more: &str) {
         self.configure(&format!("[store]\nurl = \"{store}\"\n{more}"));
         self.coordinate_with("127.0.0.1:0", &["--name", name]);
@@ -173,7 +173,7 @@ impl Machine {
     }
 
     fn server_ended(&self) -> bool {
-        // Without taking the child's status: only whether it is there.
+        // Checks whether the child exists without reaping it.
         let Some(child) = &self.server else { return true };
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id()));
         stat.map_or(true, |stat| stat.rsplit(')').next().is_some_and(|s| s.starts_with(" Z")))
@@ -196,7 +196,7 @@ impl Machine {
         value["url"].as_str().expect("a url").to_owned()
     }
 
-    /// As the kernel or an impatient person does it.
+    /// Kills the server with SIGKILL.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.server.take() {
             child.kill().expect("killed");
@@ -204,7 +204,7 @@ impl Machine {
         }
     }
 
-    /// In good order; answers its exit code.
+    /// Stops the server in good order; returns its exit code.
     pub(crate) fn stop(&mut self) -> i32 {
         let mut child = self.server.take().expect("a server");
         signal(child.id(), "TERM");
@@ -226,14 +226,14 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         self.kill();
-        // One that a command started in the background.
+        // A server that a command started in the background.
         if let Some(pid) = self.address_pid() {
             signal(pid, "KILL");
         }
     }
 }
 
-/// The library that gives a program another wall clock, and leaves its monotonic one alone.
+/// The library that changes the wall clock of a program, and not its monotonic clock.
 fn faketime() -> PathBuf {
     let folders = std::fs::read_dir("/usr/lib").expect("libraries").flatten();
     let file = |at: std::fs::DirEntry| at.path().join("faketime/libfaketimeMT.so.1");
@@ -241,8 +241,8 @@ fn faketime() -> PathBuf {
     found.expect("libfaketime was not found: install faketime (`tests/run` does it as root)")
 }
 
-/// A disk so small that a test can fill it: one of its own where it may mount, else the shared
-/// memory of a container, which is small by default.
+/// A disk that a test can fill: its own mount where it may mount, else the shared memory of a container,
+/// which is small by default.
 pub(crate) struct SmallDisk {
     path: PathBuf,
     mounted: bool,
@@ -276,7 +276,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // What is left of a failed test is no second failure.
+        // A failed clean-up is not a second failure.
         if self.mounted {
             let _ = Command::new("umount").arg("-l").arg(&self.path).output();
         } else {
@@ -285,7 +285,7 @@ impl Drop for SmallDisk {
     }
 }
 
-/// Status of an answer to strangers.
+/// Status of a response to a request without a token.
 pub(crate) fn get(machine: &Machine, path: &str) -> String {
     let url = machine.url();
     let address = url.trim_start_matches("http://");
@@ -348,7 +348,7 @@ pub(crate) fn ids(machine: &Machine) -> Vec<String> {
     list.out.lines().map(str::to_owned).collect()
 }
 
-/// Waits for a condition that other processes bring about.
+/// Waits for a condition that depends on other processes.
 pub(crate) fn until(what: &str, mut there: impl FnMut() -> bool) {
     let began = Instant::now();
     while !there() {
