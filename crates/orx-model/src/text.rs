@@ -445,10 +445,7 @@ mod tests {
             cleaner.flush(&mut shown);
             assert_eq!(on_a_terminal(&shown), on_screen, "after {part:?}");
         }
-        assert!(
-            !clean(b"10%\r50%").contains('\r'),
-            "text without a flush has no part to clear"
-        );
+        assert!(!clean(b"10%\r50%").contains('\r'), "text without a flush has no part to clear");
     }
 
     #[test]

@@ -1353,7 +1353,7 @@ pub async fn an_expired_lease_goes_to_another_node_and_fences_its_old_holder(sto
     let released = store.give_up(vec![lost.clone()], vec![0.5], old, at(2)).await;
     assert!(matches!(released, Err(Deposed)), "{released:?}");
     assert_eq!(status(&store, id).await, JobStatus::Dispatched);
-    let released = store.give_up(vec![lost], vec![0.5], new, at(2)).await.expect("given up");
+    let released = store.give_up(vec![lost], vec![0.5], new, at(2)).await.expect("recorded");
     assert!(matches!(released[0], Recorded::Applied { .. }), "{released:?}");
     let attempts = store.attempts(id).await.expect("read");
     assert_eq!((attempts[0].status, attempts[0].epoch), (AttemptStatus::Lost, new.epoch));

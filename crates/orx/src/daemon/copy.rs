@@ -107,7 +107,7 @@ impl Unreadable {
             ("log chunks", self.log_chunks),
             ("keys", self.keys),
             ("rows of ledgers", self.slots),
-            ("watched runs", self.watched),
+            ("run dependencies", self.watched),
             ("tokens", self.tokens),
         ];
         counts.into_iter().filter(|(_, count)| *count > 0)
