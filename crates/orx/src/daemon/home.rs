@@ -73,7 +73,7 @@ pub(crate) fn refuse_moved(home: &Home, place: &StoreLocation) -> Result<(), Cli
         .hint(format!("{instead}; `--force-source` takes this one all the same")))
 }
 
-/// Whether the file `here` is a copy: `there`, where it was last served, is another file.
+/// Rejects the file `here` where `there`, its last place of service, still is another file with this id.
 fn refuse_copy(home: &Home, here: &Path, there: &Path) -> Result<(), CliError> {
     if here == there {
         return Ok(());

@@ -189,7 +189,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, CliError> {
     })
 }
 
-/// Checks that only the owner can read a private key, or also a group where the owner is root.
+/// Reads a private key. Only its owner may have access, or also a group's read access where that is root.
 fn read_key(path: &Path) -> Result<Vec<u8>, CliError> {
     let meta = std::fs::metadata(path).map_err(|error| {
         CliError::usage(format!("could not read the key `{}`", path.display()))
