@@ -184,7 +184,7 @@ pub fn rewind(
     let (plan, spec) = (&record.plan, &record.plan.spec);
     let timing = spec.timing();
     let left = spec.max_runs.is_none_or(|most| record.runs < most);
-    let next = next_free(timing, timing.next_due(now), ran);
+    let next = next_unused(timing, timing.next_due(now), ran);
     let next = next.filter(|_| plan.paused.is_none() && left);
     Rewind {
         basis: record.basis(),
