@@ -359,7 +359,7 @@ fn the_help_explains_when_a_due_time_is_late_and_what_is_reported() {
     for verb in ["add", "set"] {
         let help = machine.orx(["schedule", verb, "--help"]).out;
         let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(words.contains("up to 60 s late counts as on time"), "{help}");
+        assert!(words.contains("if at most 60 s late, counts as on time"), "{help}");
         assert!(words.contains("were missed, or ran later than the tolerance"), "{help}");
     }
 }
