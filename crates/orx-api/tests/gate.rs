@@ -297,7 +297,7 @@ proptest! {
             assert_eq!(world.post(path::JOBS, r#"{"name":"work"}"#).await, 201);
             let claimed = world.store.claim_ready(vec![request(5, 7, 1)], world.term, NOW).await;
             let claimed = claimed.expect("claimed");
-            let execution = claimed[0].dispatch.execution;
+            let execution = claimed.claimed[0].dispatch.execution;
             let at = NOW.to_string();
             let outcome = |error: &str| format!(
                 r#"{{"job_result":{{"outcomes":[{{"job":1,"execution":"{execution}","kind":{end},"ended_at":"{at}"{error}}}]}}}}"#
@@ -336,7 +336,7 @@ async fn a_secret_in_a_result_is_shown_only_by_the_result_route() {
     let mut world = World::new().await;
     assert_eq!(world.post(path::JOBS, r#"{"name":"work"}"#).await, 201);
     let claimed = world.store.claim_ready(vec![request(5, 7, 1)], world.term, NOW).await;
-    let execution = claimed.expect("claimed")[0].dispatch.execution;
+    let execution = claimed.expect("claimed").claimed[0].dispatch.execution;
     let (at, id, from) = (NOW.to_string(), format!("{:032x}", 1), format!("{:032x}", 5));
     let kind = format!(r#"{{"succeeded":{{"result":{{"password":"{CANARY}"}}}}}}"#);
     let outcome =

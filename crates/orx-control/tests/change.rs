@@ -84,7 +84,7 @@ impl World {
             .store
             .claim_ready(vec![request(worker, execution, free_slots)], self.term, NOW)
             .await;
-        assert_eq!(claimed.expect("jobs").len(), free_slots);
+        assert_eq!(claimed.expect("jobs").claimed.len(), free_slots);
     }
 }
 

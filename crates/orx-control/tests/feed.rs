@@ -101,7 +101,7 @@ impl World {
             panic!("another leads")
         };
         let claimed = self.store.claim_ready(vec![request(1, id as u128, 1)], term, at(1)).await;
-        assert_eq!(claimed.expect("claimed")[0].dispatch.job, JobId(id));
+        assert_eq!(claimed.expect("claimed").claimed[0].dispatch.job, JobId(id));
     }
 
     async fn complete(&self, id: i64) {

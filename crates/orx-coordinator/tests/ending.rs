@@ -30,7 +30,8 @@ async fn a_stopping_coordinator_records_the_reports_that_it_took() {
     let node = Incarnation(1);
     let lead = LeadRequest { node, ttl: Duration::from_secs(60), above: 0 };
     let Ok(Lead::Leading(term)) = store.lead(lead, NOW).await else { panic!("it leads") };
-    let claimed = store.claim_ready(vec![request(2, 1, 1)], term, NOW).await.expect("claimed");
+    let claimed =
+        store.claim_ready(vec![request(2, 1, 1)], term, NOW).await.expect("claimed").claimed;
     assert_eq!(claimed.len(), 1);
     let report = NodeReport {
         node,

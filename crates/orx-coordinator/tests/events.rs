@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use orx_coordinator::recorder::plan::Events;
 use orx_coordinator::run::Parts;
 use orx_coordinator::{Clock, Coordinator, Now, Settings};
 use orx_feed::{FeedFilter, FeedReader, News};
@@ -115,6 +116,19 @@ fn each_job_that_becomes_due_or_expires_is_an_event() {
     world.engine.promote(at(6)).expect("promoted");
     let ready = |id| moved(id, Some(JobStatus::Scheduled), JobStatus::Pending);
     assert_eq!(world.events(), [ready(1), ready(2), moved(3, None, JobStatus::Cancelled)]);
+}
+
+#[test]
+fn a_job_that_a_claim_finds_expired_is_published_as_cancelled() {
+    let mut world = World::new();
+    world.register(at(1));
+    world.beat(1, WorkerState::Running, at(2));
+    world.events();
+    let job = JobSpec { expires_at: Some(at(5).wall), ..job() };
+    done(world.store.enqueue(vec![job.into()], NOW)).expect("accepted");
+    let outbox = world.engine.round(Events::default(), at(6));
+    assert!(outbox.failed.is_none() && outbox.send.is_empty(), "{outbox:?}");
+    assert_eq!(world.events(), [moved(1, None, JobStatus::Cancelled)]);
 }
 
 #[test]

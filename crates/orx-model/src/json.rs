@@ -160,7 +160,7 @@ enum Expected {
 pub(crate) struct Walk<'a> {
     text: &'a str,
     at: usize,
-    /// For each open object or array, outermost first, whether it is an object.
+    /// One bit for each open container: whether it is an object.
     open: Vec<bool>,
     expected: Expected,
 }
@@ -300,7 +300,7 @@ impl<'a> Walk<'a> {
     }
 
     fn number(&mut self) -> Result<&'a str, Unfit> {
-        /// A number with at most this many digits fits any double.
+        /// An exponent below this fits any double.
         const SAFE: usize = 300;
         let start = self.at;
         if self.byte() == Some(b'-') {
@@ -461,7 +461,7 @@ fn feed_text(kind: u8, text: &str, feed: &mut impl FnMut(&[u8])) {
     feed(text.as_bytes());
 }
 
-/// Feeds the digits of a number without zeros at either end, and their power of ten.
+/// The digits of a number without zeros at either end, and their power of ten.
 fn feed_number(number: &str, feed: &mut impl FnMut(&[u8])) {
     let (negative, number) = match number.strip_prefix('-') {
         Some(rest) => (true, rest),

@@ -84,7 +84,7 @@ async fn fire_all(
         let called = Instant::now();
         let answers = store.fire(due.iter().map(fire).collect(), Some(term), now).await?;
         worst = worst.max(called.elapsed());
-        fired += answers.iter().flatten().map(Vec::len).sum::<usize>();
+        fired += answers.iter().flatten().map(|fired| fired.runs.len()).sum::<usize>();
     }
     if fired != SCHEDULES {
         return Err(format!("{fired} of {SCHEDULES} schedules fired").into());

@@ -183,7 +183,7 @@ async fn claim(
         prefetch: 0,
         held: 0,
     };
-    Ok(store.claim_ready(vec![request], term, NOW).await?)
+    Ok(store.claim_ready(vec![request], term, NOW).await?.claimed)
 }
 
 fn success(claimed: &Claimed) -> Outcome {

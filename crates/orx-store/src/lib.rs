@@ -62,9 +62,9 @@ pub use error::StoreError;
 pub use memory::{Memory, Transition};
 pub use postgres::{Postgres, PostgresOptions};
 pub use schedules::{
-    Changed, DependencyStep, ExpectedVersion, Firing, LastRun, Outlook, Paused, Position, Rewind,
-    Run, RunAfter, RunDependency, SLOTS_KEPT, SchedulePlan, ScheduleRecord, Schedules, Settled,
-    SlotRequest, Templates,
+    Changed, DependencyStep, ExpectedVersion, Fired, Firing, LastRun, Outlook, Paused, Position,
+    Rewind, Run, RunAfter, RunDependency, SLOTS_KEPT, SchedulePlan, ScheduleRecord, Schedules,
+    Settled, SlotRequest, Templates,
 };
 pub use sqlite::{Sqlite, SqliteOptions, sqlite_store_id};
 
@@ -315,6 +315,15 @@ pub struct Claimed {
     pub alone: bool,
 }
 
+/// What one claim did.
+#[derive(Debug, Clone, Default)]
+pub struct Claims {
+    /// Jobs that got an attempt, in the order of dispatch.
+    pub claimed: Vec<Claimed>,
+    /// Jobs that the claim cancelled, because they expired or their deadline passed.
+    pub expired: Vec<JobId>,
+}
+
 /// Jobs that one transaction claims, over all requests, at most.
 pub const CLAIM_MOST: usize = 2_000;
 
@@ -403,7 +412,7 @@ pub trait Dispatching: Send + Sync {
         requests: Vec<ClaimRequest>,
         term: Term,
         now: Timestamp,
-    ) -> Result<Vec<Claimed>>;
+    ) -> Result<Claims>;
 
     /// Leader only. Durable. Makes due scheduled jobs pending, and cancels waiting jobs that expired or
     /// missed their deadline, at most `limit` of each.

@@ -230,6 +230,15 @@ pub struct Firing {
     pub to: Option<Position>,
 }
 
+/// The jobs that a firing made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fired {
+    /// In the order of its runs.
+    pub runs: Vec<JobId>,
+    /// In the order of its alerts.
+    pub alerts: Vec<JobId>,
+}
+
 /// Sets the position of a schedule back after the clock was set back.
 #[derive(Debug, Clone)]
 pub struct Rewind {
@@ -411,7 +420,7 @@ pub trait Schedules: Dispatching {
     async fn rewind(&self, rewinds: Vec<Rewind>, term: Term, now: Timestamp) -> Result<Vec<bool>>;
 
     /// Durable. Leader only with a term; without one, for a person. Returns for each firing, in order,
-    /// the jobs of its runs. `None`: the basis does not hold, or a slot of its runs has a job, and
+    /// the jobs that it made. `None`: the basis does not hold, or a slot of its runs has a job, and
     /// nothing was changed; so no slot runs twice. A row replaces a row of the same slot that has no
     /// job. If a batch has several firings of one schedule, only the first takes effect.
     async fn fire(
@@ -419,7 +428,7 @@ pub trait Schedules: Dispatching {
         fires: Vec<Firing>,
         term: Option<Term>,
         now: Timestamp,
-    ) -> Result<Vec<Option<Vec<JobId>>>>;
+    ) -> Result<Vec<Option<Fired>>>;
 
     /// Rows of the ledger. A row for a range of slots has the time of its first slot.
     async fn slots(&self, request: SlotRequest) -> Result<Vec<Slot>>;

@@ -114,12 +114,14 @@ async fn a_job_that_commits_after_one_with_a_higher_id_is_claimed_all_the_same()
     other.run(JOB_OF_ANOTHER_NODE).await;
     let third = add(&store, vec![job()]).await[0];
     assert_eq!(third.0, first.0 + 2);
-    let claimed = store.claim_ready(vec![request(1, 1, 9)], term, at(1)).await.expect("claimed");
+    let claimed =
+        store.claim_ready(vec![request(1, 1, 9)], term, at(1)).await.expect("claimed").claimed;
     assert_eq!(jobs(&claimed), [first, third]);
 
     other.end("commit").await;
 
-    let claimed = store.claim_ready(vec![request(1, 20, 9)], term, at(1)).await.expect("claimed");
+    let claimed =
+        store.claim_ready(vec![request(1, 20, 9)], term, at(1)).await.expect("claimed").claimed;
     assert_eq!(jobs(&claimed), [JobId(first.0 + 1)]);
 }
 
@@ -133,11 +135,13 @@ async fn a_claim_skips_a_job_that_another_transaction_locks() {
     other.run(&format!("update jobs set percent = 1 where id = {}", ids[0])).await;
 
     // The other transaction ends after the claim: a claim that waited for it would time out.
-    let claimed = store.claim_ready(vec![request(1, 1, 3)], term, at(1)).await.expect("claimed");
+    let claimed =
+        store.claim_ready(vec![request(1, 1, 3)], term, at(1)).await.expect("claimed").claimed;
 
     assert_eq!(jobs(&claimed), ids[1..]);
     other.end("rollback").await;
-    let claimed = store.claim_ready(vec![request(1, 9, 3)], term, at(1)).await.expect("claimed");
+    let claimed =
+        store.claim_ready(vec![request(1, 9, 3)], term, at(1)).await.expect("claimed").claimed;
     assert_eq!(jobs(&claimed), ids[..1]);
 }
 
@@ -153,7 +157,8 @@ async fn concurrent_claims_never_get_the_same_job() {
             let mut all = Vec::new();
             for round in 0..40 {
                 let request = request(who + 1, who * 10_000 + round * 20, 20);
-                let claimed = store.claim_ready(vec![request], term, at(1)).await.expect("claimed");
+                let claimed =
+                    store.claim_ready(vec![request], term, at(1)).await.expect("claimed").claimed;
                 all.extend(jobs(&claimed));
             }
             all
@@ -176,7 +181,8 @@ async fn a_lane_that_another_node_added_is_claimed_from() {
     let (leader, other) = (open(&database).await, open(&database).await);
     let term = lead(&leader, 1, HOUR).await.expect("free");
     let ids = add(&other, vec![JobSpec { queue: name("new"), ..job() }]).await;
-    let claimed = leader.claim_ready(vec![request(1, 1, 3)], term, at(1)).await.expect("claimed");
+    let claimed =
+        leader.claim_ready(vec![request(1, 1, 3)], term, at(1)).await.expect("claimed").claimed;
     assert_eq!(jobs(&claimed), ids);
 }
 
@@ -394,7 +400,8 @@ async fn an_invalid_part_of_a_batch_fails_alone() {
     assert_eq!(add(&store, vec![odd]).await, [id]);
     let stored = store.job(id).await.expect("read").expect("the job");
     assert_eq!(stored.spec.by.as_deref(), Some("a\0b"));
-    let claimed = store.claim_ready(vec![request(1, 1, 99)], term, at(1)).await.expect("claimed");
+    let claimed =
+        store.claim_ready(vec![request(1, 1, 99)], term, at(1)).await.expect("claimed").claimed;
     let own = claimed.iter().find(|it| it.dispatch.job == id).expect("claimed");
     let outcome = Outcome {
         error: Some("bad \0 end".into()),
@@ -415,7 +422,8 @@ async fn an_unreadable_job_does_not_affect_others() {
     database.run(&format!("update specs set spec = '{{' where job = {}", ids[1])).await;
     database.run(&format!("delete from specs where job = {}", ids[2])).await;
 
-    let claimed = store.claim_ready(vec![request(1, 1, 4)], term, at(1)).await.expect("claimed");
+    let claimed =
+        store.claim_ready(vec![request(1, 1, 4)], term, at(1)).await.expect("claimed").claimed;
     assert_eq!(jobs(&claimed), [ids[0], ids[3]]);
     let live = store.live_attempts().await.expect("read");
     let execution = |place: usize| {
@@ -437,7 +445,7 @@ async fn an_unreadable_job_does_not_affect_others() {
     let mut status = Pending;
     for execution in 10..40 {
         let claim = store.claim_ready(vec![request(1, execution, 1)], term, at(2)).await;
-        assert_eq!(jobs(&claim.expect("claimed")), []);
+        assert_eq!(jobs(&claim.expect("claimed").claimed), []);
         if status == Pending {
             let interrupted = outcome(ids[1], execution, OutcomeKind::Interrupted);
             let outcomes = vec![never_started(interrupted)];
@@ -720,7 +728,8 @@ async fn a_database_with_an_older_schema_opens_with_its_content() {
     let ends = store.job(JobId(2)).await.expect("read").expect("the job").state.ends;
     assert_eq!((ends.lost, ends.server_lost), (1, 0));
     let term = lead(&store, 1, HOUR).await.expect("free");
-    let claimed = store.claim_ready(vec![request(7, 20, 5)], term, NOW).await.expect("claimed");
+    let claimed =
+        store.claim_ready(vec![request(7, 20, 5)], term, NOW).await.expect("claimed").claimed;
     assert_eq!(claimed.len(), 1);
     assert_eq!(add(&store, vec![tagged]).await, [JobId(3)]);
     // Filters find jobs from before the migration, new jobs, and jobs that a node of the older version adds.
@@ -870,7 +879,8 @@ async fn the_log_of_failed_statements_contains_no_value_of_a_job() {
     };
     let run = async |sql: &str| drop(orx_testkit::servers::run(&url, sql).await);
     let id = add(&store, vec![secret("first")]).await[0];
-    let claimed = store.claim_ready(vec![request(1, 1, 1)], term, at(1)).await.expect("claimed");
+    let claimed =
+        store.claim_ready(vec![request(1, 1, 1)], term, at(1)).await.expect("claimed").claimed;
     let execution = claimed[0].dispatch.execution.0;
     let end = |kind| {
         let error = Some(SECRET.to_owned());
@@ -996,6 +1006,7 @@ async fn many_callers_share_a_few_sessions_behind_a_proxy() {
                     let claimed = store.claim_ready(vec![request], term, at(1)).await;
                     let outcomes: Vec<Outcome> = claimed
                         .expect("claimed")
+                        .claimed
                         .iter()
                         .map(|it| outcome(it.dispatch.job, it.dispatch.execution.0, succeeded()))
                         .collect();

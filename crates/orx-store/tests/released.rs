@@ -132,7 +132,7 @@ async fn work_continues(store: Arc<dyn Store>) {
     assert!(matches!(known[0], Enqueued::KeyConflict { id: JobId(1), .. }), "{known:?}");
     let mut claim = request(1, 1, 1);
     claim.offer.handlers = [name("later.type")].into();
-    let claimed = store.claim_ready(vec![claim], term, LATER).await.expect("claimed");
+    let claimed = store.claim_ready(vec![claim], term, LATER).await.expect("claimed").claimed;
     assert_eq!(claimed.iter().map(|it| it.dispatch.job.0).collect::<Vec<_>>(), [8]);
     let ended = outcome(JobId(8), 1, failed());
     let _ = store.record_outcomes(vec![ended], vec![0.5], LATER).await.expect("recorded");

@@ -171,7 +171,8 @@ async fn other_rows_are_usable(store: &dyn Store) {
     assert!(one.unreadable.is_some());
 
     // Readable jobs are dispatched.
-    let claimed = store.claim_ready(vec![request(1, 1, 9)], term, NOW).await.expect("claimed");
+    let claimed =
+        store.claim_ready(vec![request(1, 1, 9)], term, NOW).await.expect("claimed").claimed;
     let jobs: Vec<i64> = claimed.iter().map(|claim| claim.dispatch.job.0).collect();
     assert_eq!(jobs, [3, 5]);
     let live = store.live_attempts().await.expect("live");
@@ -227,7 +228,8 @@ async fn in_sqlite_a_flipped_bit_ends_no_scan() {
     let store = sqlite(&path);
     let term = led(store.as_ref()).await;
     store.enqueue(vec![job().into(); 6], NOW).await.expect("enqueued");
-    let claimed = store.claim_ready(vec![request(1, 1, 3)], term, NOW).await.expect("claimed");
+    let claimed =
+        store.claim_ready(vec![request(1, 1, 3)], term, NOW).await.expect("claimed").claimed;
     assert_eq!(claimed.len(), 3);
     let file = rusqlite::Connection::open(&path).expect("the file");
     file.pragma_update(None, "ignore_check_constraints", true).expect("set");
@@ -251,7 +253,8 @@ async fn in_sqlite_a_flipped_bit_ends_no_scan() {
     let outcomes = (1..=3).map(|id| outcome(JobId(id), id as u128, succeeded())).collect();
     let recorded = store.record_outcomes(outcomes, vec![0.5; 3], at(2)).await.expect("recorded");
     assert!(matches!(recorded[2], Recorded::Applied { .. }), "{recorded:?}");
-    let claimed = store.claim_ready(vec![request(1, 9, 9)], term, NOW).await.expect("claimed");
+    let claimed =
+        store.claim_ready(vec![request(1, 9, 9)], term, NOW).await.expect("claimed").claimed;
     let jobs: Vec<i64> = claimed.iter().map(|claim| claim.dispatch.job.0).collect();
     assert_eq!(jobs, [5, 6]);
     let (before, limit, chunks) = (at(99), 9, 9);

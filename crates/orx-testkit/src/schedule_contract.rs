@@ -150,7 +150,8 @@ fn rows_only(record: &ScheduleRecord, rows: Vec<Slot>) -> Firing {
 }
 
 async fn fire(store: &AStore, fires: Vec<Firing>) -> Vec<Option<Vec<JobId>>> {
-    store.fire(fires, Some(store.term), at(60)).await.expect("fired")
+    let fired = store.fire(fires, Some(store.term), at(60)).await.expect("fired");
+    fired.into_iter().map(|fired| fired.map(|fired| fired.runs)).collect()
 }
 
 async fn fire_one(store: &AStore, one: Firing) -> Vec<JobId> {
@@ -178,7 +179,7 @@ async fn slots(store: &AStore, request: SlotRequest) -> Vec<Slot> {
 /// Claims all ready jobs, with execution ids from this number on.
 async fn claimed(store: &AStore, execution: u128) -> Vec<JobId> {
     let asked = vec![request(1, execution, 9)];
-    let claimed = store.claim_ready(asked, store.term, at(61)).await.expect("claimed");
+    let claimed = store.claim_ready(asked, store.term, at(61)).await.expect("claimed").claimed;
     claimed.iter().map(|claimed| claimed.dispatch.job).collect()
 }
 
@@ -421,7 +422,10 @@ pub async fn an_alert_is_a_job_and_no_run(store: AStore) {
     let record = make(&store, "a").await;
     let page = JobSpec { name: name("page"), queue: name("alerts"), ..job() };
     let one = Firing { alerts: vec![page], ..rows_only(&record, vec![missed(60)]) };
-    assert_eq!(fire_one(&store, one).await, []);
+    let fired = store.fire(vec![one], Some(store.term), at(60)).await.expect("fired");
+    let fired = fired[0].as_ref().expect("its basis stands");
+    assert_eq!((fired.runs.len(), fired.alerts.len()), (0, 1));
+    assert_eq!(get(&store, fired.alerts[0]).await.spec.name, name("page"));
     let after = read(&store, "a").await;
     assert_eq!((after.runs, after.last_run), (0, None));
     assert_eq!(counted(&store).await, (0, 1, 1));
@@ -435,7 +439,7 @@ pub async fn a_manual_run_leaves_the_slots_alone(store: AStore) {
     let fires = vec![record.manual("person".to_owned(), at(9))];
     assert!(fires[0].to.is_none());
     let answers = store.fire(fires, None, at(9)).await.expect("fired");
-    let jobs = answers[0].clone().expect("the expected version");
+    let jobs = answers[0].clone().expect("the expected version").runs;
     let made = get(&store, jobs[0]).await;
     assert_eq!(made.spec.schedule, Some(Origin { id: name("a"), slot: None }));
     let after = read(&store, "a").await;
@@ -454,7 +458,7 @@ pub async fn a_run_beside_the_last_is_ready_at_once_and_stands_for_both(store: A
     let before = run_one(&store, "a", 60, RunAfter::Nothing).await;
     let record = read(&store, "a").await;
     let answers = store.fire(vec![record.manual("person".to_owned(), at(61))], None, at(61)).await;
-    let manual = answers.expect("fired")[0].clone().expect("the expected version")[0];
+    let manual = answers.expect("fired")[0].clone().expect("the expected version").runs[0];
     assert_eq!(status(&store, manual).await, JobStatus::Pending);
     // The next slot waits for this run, and through it for the previous one.
     let after = read(&store, "a").await;
@@ -738,7 +742,7 @@ pub async fn a_run_that_waits_is_ready_only_once_the_last_has_ended(store: AStor
     assert!(!store.is_watching().await.expect("read"));
     assert_eq!(settle(&store, vec![DependencyStep::Release { job: waits }]).await, [false]);
     let asked = vec![request(1, 20, 9)];
-    let ready = store.claim_ready(asked, store.term, at(71)).await.expect("claimed");
+    let ready = store.claim_ready(asked, store.term, at(71)).await.expect("claimed").claimed;
     assert_eq!(ready.iter().map(|it| it.dispatch.job).collect::<Vec<_>>(), [waits]);
 }
 

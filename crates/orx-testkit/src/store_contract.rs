@@ -161,8 +161,11 @@ pub(crate) async fn add(store: &AStore, job: impl Into<NewJob>) -> JobId {
 }
 
 pub(crate) async fn claim(store: &AStore, execution: u128) -> JobId {
-    let claimed =
-        store.claim_ready(vec![request(1, execution, 1)], store.term, at(1)).await.expect("claim");
+    let claimed = store
+        .claim_ready(vec![request(1, execution, 1)], store.term, at(1))
+        .await
+        .expect("claim")
+        .claimed;
     assert_eq!(claimed.len(), 1, "one job is ready");
     claimed[0].dispatch.job
 }
@@ -191,7 +194,8 @@ async fn claimed_ids(store: &AStore, free_slots: usize) -> Vec<i64> {
     let claimed = store
         .claim_ready(vec![request(1, 100, free_slots)], store.term, at(5))
         .await
-        .expect("claim");
+        .expect("claim")
+        .claimed;
     claimed.iter().map(|claim| claim.dispatch.job.0).collect()
 }
 
@@ -268,7 +272,11 @@ pub async fn claims_go_by_priority_then_due_time_then_id_over_all_lanes(store: A
     store.enqueue(jobs, at(-60)).await.expect("enqueue");
     store.promote_due(store.term, at(5), 100).await.expect("promote");
     assert_eq!(claimed_ids(&store, 4).await, [4, 6, 3, 5]);
-    let rest = store.claim_ready(vec![request(2, 500, 9)], store.term, at(5)).await.expect("claim");
+    let rest = store
+        .claim_ready(vec![request(2, 500, 9)], store.term, at(5))
+        .await
+        .expect("claim")
+        .claimed;
     let rest: Vec<i64> = rest.iter().map(|claim| claim.dispatch.job.0).collect();
     assert_eq!(rest, [2, 1]);
 }
@@ -279,7 +287,7 @@ pub async fn one_claim_takes_at_most_its_limit(store: AStore) {
     store.enqueue(jobs, NOW).await.expect("accepted");
     for (first, expected) in [(1, CLAIM_MOST), (10_000, 7), (20_000, 0)] {
         let asked = vec![request(1, first, 1_500), request(2, first + 5_000, 1_500)];
-        let claimed = store.claim_ready(asked, store.term, at(1)).await.expect("claimed");
+        let claimed = store.claim_ready(asked, store.term, at(1)).await.expect("claimed").claimed;
         assert_eq!(claimed.len(), expected);
     }
 }
@@ -297,12 +305,12 @@ pub async fn a_worker_gets_no_more_than_its_free_slots_and_only_what_it_takes(st
     let mut plain = request(1, 10, 2);
     plain.offer.queues = [name("default")].into();
     plain.offer.commands = false;
-    let claimed = store.claim_ready(vec![plain], store.term, at(1)).await.expect("claim");
+    let claimed = store.claim_ready(vec![plain], store.term, at(1)).await.expect("claim").claimed;
     let ids: Vec<i64> = claimed.iter().map(|claim| claim.dispatch.job.0).collect();
     assert_eq!(ids, [5, 6]);
     let mut able = request(2, 20, 9);
     able.offer.labels = [("gpu".to_owned(), "a".to_owned())].into();
-    let claimed = store.claim_ready(vec![able], store.term, at(1)).await.expect("claim");
+    let claimed = store.claim_ready(vec![able], store.term, at(1)).await.expect("claim").claimed;
     let ids: Vec<i64> = claimed.iter().map(|claim| claim.dispatch.job.0).collect();
     assert_eq!(ids, [2, 3, 4]);
     assert_eq!(claimed[0].dispatch.execution, ExecutionId(20));
@@ -313,7 +321,7 @@ pub async fn a_worker_gets_no_more_than_its_free_slots_and_only_what_it_takes(st
 pub async fn the_worker_with_the_most_free_slots_gets_the_next(store: AStore) {
     store.enqueue(vec![job().into(); 5], NOW).await.expect("enqueue");
     let requests = vec![request(1, 10, 2), request(2, 20, 4)];
-    let claimed = store.claim_ready(requests, store.term, at(1)).await.expect("claim");
+    let claimed = store.claim_ready(requests, store.term, at(1)).await.expect("claim").claimed;
     let workers: Vec<u128> = claimed.iter().map(|claim| claim.worker.0).collect();
     assert_eq!(workers, [2, 2, 1, 2, 1]);
 }
@@ -323,7 +331,8 @@ pub async fn a_free_slot_comes_before_a_prefetch_place(store: AStore) {
     store.enqueue(vec![job().into(); 5], NOW).await.expect("enqueue");
     let busy = orx_store::ClaimRequest { prefetch: 3, ..request(1, 10, 4) };
     let claimed = store.claim_ready(vec![busy, request(2, 20, 2)], store.term, at(1)).await;
-    let workers: Vec<u128> = claimed.expect("claim").iter().map(|claim| claim.worker.0).collect();
+    let workers: Vec<u128> =
+        claimed.expect("claim").claimed.iter().map(|claim| claim.worker.0).collect();
     assert_eq!(workers, [2, 1, 2, 1, 1]);
 }
 
@@ -462,7 +471,8 @@ pub async fn losses_that_count_end_as_poison(store: AStore) {
         let claimed = store
             .claim_ready(vec![request(1, execution, 1)], store.term, at(100_000))
             .await
-            .expect("claim");
+            .expect("claim")
+            .claimed;
         assert_eq!(claimed.len(), 1);
         let _ = send(&store, outcome(id, execution, lost(LostWith::Worker))).await;
     }
@@ -488,12 +498,12 @@ pub async fn the_first_death_of_a_server_costs_nothing_and_the_third_is_poison(s
     let first = send(&store, outcome(id, 1, lost(LostWith::Server))).await;
     assert_eq!(first, Recorded::Applied { status: JobStatus::Pending, run_at: Some(at(2)) });
     let claimed = store.claim_ready(vec![request(1, 2, 1)], store.term, at(2)).await;
-    assert!(!claimed.expect("claimed")[0].alone);
+    assert!(!claimed.expect("claimed").claimed[0].alone);
     let second = send(&store, outcome(id, 2, lost(LostWith::Server))).await;
     assert_eq!(second, Recorded::Applied { status: JobStatus::Scheduled, run_at: Some(at(12)) });
     store.promote_due(store.term, at(12), 10).await.expect("promoted");
     let claimed = store.claim_ready(vec![request(1, 3, 1)], store.term, at(12)).await;
-    assert!(claimed.expect("claimed")[0].alone);
+    assert!(claimed.expect("claimed").claimed[0].alone);
     assert!(store.live_attempts().await.expect("read")[0].alone);
     let _ = send(&store, outcome(id, 3, lost(LostWith::Server))).await;
     let dead = get(&store, id).await;
@@ -503,7 +513,7 @@ pub async fn the_first_death_of_a_server_costs_nothing_and_the_third_is_poison(s
     // A manual retry starts the counts anew.
     store.retry(vec![id], at(20)).await.expect("retried");
     let claimed = store.claim_ready(vec![request(1, 4, 1)], store.term, at(20)).await;
-    assert!(!claimed.expect("claimed")[0].alone);
+    assert!(!claimed.expect("claimed").claimed[0].alone);
     assert_eq!(get(&store, id).await.state.ends, AttemptCounts::default());
 }
 
@@ -514,7 +524,7 @@ async fn add_suspect(store: &AStore) -> JobId {
     for execution in [900, 901] {
         let execution = execution + id.0 as u128 * 1_000;
         let claimed = store.claim_ready(vec![request(9, execution, 1)], store.term, at(1)).await;
-        assert_eq!(claimed.expect("claimed")[0].dispatch.job, id);
+        assert_eq!(claimed.expect("claimed").claimed[0].dispatch.job, id);
         let _ = send(store, outcome(id, execution, lost(LostWith::Server))).await;
         store.promote_due(store.term, at(2), 10).await.expect("promoted");
     }
@@ -533,7 +543,8 @@ pub async fn a_job_that_runs_alone_waits_for_an_empty_worker(store: AStore) {
     };
     store.promote_due(store.term, at(3), 10).await.expect("promoted");
     let claim = async |requests| {
-        let claimed = store.claim_ready(requests, store.term, at(4)).await.expect("claimed");
+        let claimed =
+            store.claim_ready(requests, store.term, at(4)).await.expect("claimed").claimed;
         claimed.iter().map(|it| (it.worker.0, it.dispatch.job, it.alone)).collect::<Vec<_>>()
     };
     let busy = |worker, first, held| orx_store::ClaimRequest { held, ..request(worker, first, 2) };
@@ -556,7 +567,7 @@ pub async fn a_job_handed_back_uses_no_retry_and_keeps_its_place(store: AStore) 
     store.promote_due(store.term, at(1), 10).await.expect("promoted");
     for execution in 1..=30 {
         let claimed = store.claim_ready(vec![request(1, execution, 1)], store.term, at(90)).await;
-        assert_eq!(claimed.expect("claimed")[0].dispatch.job, first);
+        assert_eq!(claimed.expect("claimed").claimed[0].dispatch.job, first);
         let back = send(&store, outcome(first, execution, OutcomeKind::HandedBack)).await;
         assert_eq!(back, Recorded::Applied { status: JobStatus::Pending, run_at: None });
     }
@@ -765,7 +776,7 @@ pub async fn a_manual_retry_resets_the_counts_and_continues_the_numbers(store: A
     let again = store.retry(vec![id], at(3)).await.expect("retry");
     assert_eq!(again, [RetryAnswer::NotInState { status: JobStatus::Pending }]);
     let claimed =
-        store.claim_ready(vec![request(1, 2, 1)], store.term, at(4)).await.expect("claim");
+        store.claim_ready(vec![request(1, 2, 1)], store.term, at(4)).await.expect("claim").claimed;
     assert_eq!(claimed[0].dispatch.attempt, 2);
     let _ = send(&store, outcome(id, 2, succeeded())).await;
     assert_eq!(status(&store, id).await, JobStatus::Completed);
@@ -1004,7 +1015,8 @@ pub async fn lists_contain_no_args_and_are_bounded_in_bytes(store: AStore) {
     let one = list("arg.n:70 id>60 id<=80", None).await;
     assert_eq!(one.rows.iter().map(|job| job.id.0).collect::<Vec<_>>(), [71]);
     assert_eq!(get(&store, JobId(71)).await.spec.args.get(), args(70).get());
-    let claimed = store.claim_ready(vec![request(1, 1, 1)], store.term, NOW).await.expect("claim");
+    let claimed =
+        store.claim_ready(vec![request(1, 1, 1)], store.term, NOW).await.expect("claim").claimed;
     assert_eq!(claimed[0].dispatch.args.get(), args(0).get());
 }
 
@@ -1189,7 +1201,6 @@ pub async fn a_drain_outlives_the_loss_of_its_worker_but_not_its_stop(store: ASt
     assert_eq!(reports(&store).await, []);
 }
 
-/// A heartbeat that arrives after its worker stopped or was lost does not add the worker again.
 pub async fn a_heartbeat_without_a_registration_adds_no_worker(store: AStore) {
     let beat = |n| WorkerReport { heartbeat: 3, ..report(n, "w") };
     assert_eq!(put(&store, vec![beat(1)]).await, [WorkerPut::Unregistered]);
@@ -1348,13 +1359,14 @@ pub async fn an_expired_lease_goes_to_another_node_and_fences_its_old_holder(sto
     assert_eq!(status(&store, id).await, JobStatus::Pending);
     assert_eq!(status(&store, due).await, JobStatus::Scheduled);
 
-    let claimed = store.claim_ready(vec![request(1, 1, 1)], new, at(1)).await.expect("claim");
+    let claimed =
+        store.claim_ready(vec![request(1, 1, 1)], new, at(1)).await.expect("claim").claimed;
     assert_eq!(claimed[0].dispatch.job, id);
     let lost = outcome(id, 1, lost(LostWith::Worker));
     let released = store.give_up(vec![lost.clone()], vec![0.5], old, at(2)).await;
     assert!(matches!(released, Err(Deposed)), "{released:?}");
     assert_eq!(status(&store, id).await, JobStatus::Dispatched);
-    let released = store.give_up(vec![lost], vec![0.5], new, at(2)).await.expect("recorded");
+    let released = store.give_up(vec![lost], vec![0.5], new, at(2)).await.expect("given up");
     assert!(matches!(released[0], Recorded::Applied { .. }), "{released:?}");
     let attempts = store.attempts(id).await.expect("read");
     assert_eq!((attempts[0].status, attempts[0].epoch), (AttemptStatus::Lost, new.epoch));
@@ -1409,7 +1421,7 @@ pub async fn all_sorts(store: &AStore) {
     ];
     store.enqueue(many, NOW).await.expect("enqueue");
     let claimed = store.claim_ready(vec![request(1, 50, 5)], store.term, at(1)).await;
-    let claimed = claimed.expect("claim");
+    let claimed = claimed.expect("claim").claimed;
     let of = |place: usize| (claimed[place].dispatch.job, claimed[place].dispatch.execution);
     let (first, started) = of(0);
     let started = vec![Started { job: first, execution: started, at: at(1) }];
@@ -1452,7 +1464,7 @@ pub async fn imported_jobs_continue_as_in_the_store_they_came_from(store: AStore
     assert!(matches!(ended, Recorded::Applied { .. }), "{ended:?}");
     store.promote_due(store.term, at(901), 9).await.expect("promote");
     let ready = store.claim_ready(vec![request(3, 900, 9)], store.term, at(905)).await;
-    assert!(ready.expect("claim").iter().any(|claim| claim.dispatch.job == JobId(2)));
+    assert!(ready.expect("claim").claimed.iter().any(|claim| claim.dispatch.job == JobId(2)));
     let key = RetainedKey {
         key: "old".into(),
         job: JobId(1),

@@ -103,7 +103,7 @@ pub(crate) async fn finish(server: &Server, id: i64, ok: bool) {
     };
     let claimed = server.store_dyn().claim_ready(vec![request(1, id as u128, 1)], term, at(1));
     let claimed = claimed.await.expect("claim");
-    assert_eq!(claimed[0].dispatch.job, JobId(id));
+    assert_eq!(claimed.claimed[0].dispatch.job, JobId(id));
     let kind = if ok { succeeded() } else { failed() };
     let outcomes = vec![outcome(JobId(id), id as u128, kind)];
     let recorded = server.store_dyn().record_outcomes(outcomes, vec![0.5], at(2)).await;

@@ -50,7 +50,7 @@ impl ControlPanel {
         let runs: Vec<(Name, Name)> =
             fire.runs.iter().map(|run| (run.job.name.clone(), run.job.queue.clone())).collect();
         let fired = self.store().fire(vec![fire], None, now).await.map_err(store_problem)?;
-        let jobs = fired.into_iter().next().flatten();
+        let jobs = fired.into_iter().next().flatten().map(|fired| fired.runs);
         if let Some(jobs) = &jobs {
             self.inner.wakeups.work();
             // The leader may have to follow the new runs.

@@ -242,23 +242,24 @@ slow!(Dispatching {
         requests: Vec<ClaimRequest>,
         term: Term,
         now: Timestamp,
-    ) -> Result<Vec<Claimed>> {
+    ) -> Result<Claims> {
         let asked = requests.iter().flat_map(|request| request.executions.clone()).collect();
         let claimed = self.call("claim_ready", move |world| {
             let before = world.memory.all_jobs();
             let asked = bug::claims(world, &requests);
-            let claimed = world.as_leader(term, |memory, term| {
+            let claims = world.as_leader(term, |memory, term| {
                 done(memory.claim_ready(asked, term, now))
             })?;
-            for Claimed { worker, dispatch, .. } in &claimed {
+            let claimed = &claims.claimed;
+            for Claimed { worker, dispatch, .. } in claimed {
                 world.log(|| format!("claimed: {} for {}", dispatch.job, worker.0));
             }
             let (clock, calm) = (world.elapsed(), world.calm());
             world.check(|watch, _| {
-                watch.claimed(&before, &requests, &claimed, now)?;
-                watch.takes(&claimed, clock, calm)
+                watch.claimed(&before, &requests, claimed, now)?;
+                watch.takes(claimed, clock, calm)
             });
-            Ok(claimed)
+            Ok(claims)
         });
         let claimed = claimed.await;
         if matches!(claimed, Err(StoreError::Unknown)) {
@@ -362,7 +363,7 @@ slow!(Schedules {
         fires: Vec<Firing>,
         term: Option<Term>,
         now: Timestamp,
-    ) -> Result<Vec<Option<Vec<JobId>>>> {
+    ) -> Result<Vec<Option<Fired>>> {
         self.call("fire", move |world| match term {
             None => done(world.memory.fire(fires, None, now)),
             Some(term) => {

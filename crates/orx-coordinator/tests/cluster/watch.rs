@@ -158,7 +158,9 @@ impl Watch {
             let reached = self.workers.get(&attempt.worker).map_or(Duration::ZERO, |it| it.reached);
             if clock > gone.max(&reached).max(&calm).max(&self.led).saturating_add(LOST_WITHIN) {
                 let (job, worker) = (attempt.job, attempt.worker.0);
-                return Err(format!("I14: {job} is live at {worker}, which is gone since {gone:?}"));
+                return Err(format!(
+                    "I14: {job} is live at {worker}, which is gone since {gone:?}"
+                ));
             }
         }
         Ok(())

@@ -1,5 +1,7 @@
 //! Alert jobs for missed and failed runs.
 
+use orx_feed::{FeedEvent, FeedFilter, News};
+use orx_model::event::KnownEvent;
 use orx_model::schedule::{CatchUp, ScheduleSpec};
 use orx_model::{JobStatus, OutcomeKind};
 use orx_store::{CancelCommand, Jobs, RetryAnswer};
@@ -25,6 +27,20 @@ fn missed_runs_make_one_alert_with_their_count_and_times() {
     world.until(START + 5 * HOUR);
     world.down_until(START + 5 * HOUR + MINUTE);
     assert_eq!(world.jobs_of("page").len(), 1, "no second alert");
+}
+
+#[test]
+fn an_alert_is_published_as_an_accepted_job() {
+    let mut world = World::new();
+    let spec = ScheduleSpec { on_missed: Some(name("page")), ..hourly("s") };
+    world.add(ScheduleSpec { catch_up: CatchUp::None, ..spec });
+    let mut reader = world.engine.feed().read(FeedFilter::all());
+    world.clock = START + 4 * HOUR + 30 * MINUTE;
+    world.engine.fire(world.now()).expect("fired");
+    let page = world.jobs_of("page")[0].id;
+    let Some(News::Events(events)) = reader.try_next(100) else { panic!("no events") };
+    let is_accepted = |one: &FeedEvent| matches!(one.event.known(), Some(KnownEvent::JobAccepted { job, .. }) if job.id == page);
+    assert!(events.iter().any(is_accepted), "{events:?}");
 }
 
 #[test]

@@ -52,7 +52,7 @@ impl Schedules for Shim {
         fires: Vec<Firing>,
         term: Option<Term>,
         now: Timestamp,
-    ) -> Result<Vec<Option<Vec<JobId>>>> {
+    ) -> Result<Vec<Option<Fired>>> {
         let is_refused = {
             let refused = self.refused.lock();
             fires.iter().any(|fire| refused.contains(&fire.basis.id))
@@ -155,7 +155,7 @@ pass!(Jobs {
 });
 
 pass!(Dispatching {
-    fn claim_ready(asked: Vec<ClaimRequest>, term: Term, now: Timestamp) -> Vec<Claimed>;
+    fn claim_ready(asked: Vec<ClaimRequest>, term: Term, now: Timestamp) -> Claims;
     fn promote_due(term: Term, now: Timestamp, limit: u32) -> Promoted;
     fn clock_was_set(jump: ClockJump, term: Term, now: Timestamp) -> u64;
     fn next_due() -> Option<Timestamp>;

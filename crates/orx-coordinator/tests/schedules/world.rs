@@ -168,7 +168,7 @@ impl World {
     pub(crate) fn trigger(&mut self, id: &str) -> JobId {
         let fire = self.record(id).manual("person".to_owned(), ms(self.clock));
         let fired = done(self.store.fire(vec![fire], None, ms(self.clock))).expect("fired");
-        let job = fired[0].as_ref().expect("an unchanged schedule")[0];
+        let job = fired[0].as_ref().expect("an unchanged schedule").runs[0];
         self.engine.due_at(ms(self.clock));
         self.wake();
         job

@@ -23,12 +23,12 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::codec::{self, span};
 use crate::lane_merge::{Given, Takers};
 use crate::{
-    CancelAnswer, CancelCommand, ClaimRequest, Claimed, ClockJump, ClockNote, DeadLetterRow,
-    DeadLetters, Dispatching, Enqueued, Holder, Home, JobExport, Jobs, Lead, LeadRequest, Leases,
-    ListRequest, Live, LogRequest, Logs, NodeRecord, NodeReport, Page, Promoted, PruneRequest,
-    Pruned, Recorded, Result, RetainedKey, RetryAnswer, RowCounts, StoreError, StoreInfo, Term,
-    TokenRecord, Tokens, Transfer, Upkeep, WorkerPut, WorkerRecord, WorkerRemoval, WorkerReport,
-    Workers,
+    CancelAnswer, CancelCommand, ClaimRequest, Claimed, Claims, ClockJump, ClockNote,
+    DeadLetterRow, DeadLetters, Dispatching, Enqueued, Holder, Home, JobExport, Jobs, Lead,
+    LeadRequest, Leases, ListRequest, Live, LogRequest, Logs, NodeRecord, NodeReport, Page,
+    Promoted, PruneRequest, Pruned, Recorded, Result, RetainedKey, RetryAnswer, RowCounts,
+    StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep, WorkerPut, WorkerRecord,
+    WorkerRemoval, WorkerReport, Workers,
 };
 
 /// One change of a job's status, recorded by [`Memory`] for tests.
@@ -571,7 +571,7 @@ impl Dispatching for Memory {
         requests: Vec<ClaimRequest>,
         term: Term,
         now: Timestamp,
-    ) -> Result<Vec<Claimed>> {
+    ) -> Result<Claims> {
         let mut state = self.state()?;
         state.leads(term)?;
         let mut ready: Vec<(std::cmp::Reverse<u8>, Timestamp, JobId)> = state
@@ -582,7 +582,7 @@ impl Dispatching for Memory {
             .collect();
         ready.sort_unstable();
         let mut takers = Takers::new(&requests);
-        let mut claimed = Vec::new();
+        let (mut claimed, mut expired) = (Vec::new(), Vec::new());
         for (_, _, id) in ready {
             let Some(entry) = state.jobs.get(&id) else { continue };
             let (job, expire_at) = (&entry.job, entry.expire_at);
@@ -601,6 +601,7 @@ impl Dispatching for Memory {
             }
             if expire_at.is_some_and(|at| at <= now) {
                 state.expire(id, term, now)?;
+                expired.push(id);
                 continue;
             }
             let alone = job.state.ends.runs_alone();
@@ -634,7 +635,7 @@ impl Dispatching for Memory {
                 claimed.push(Claimed { worker: request.worker, dispatch, alone });
             }
         }
-        Ok(claimed)
+        Ok(Claims { claimed, expired })
     }
 
     async fn promote_due(&self, term: Term, now: Timestamp, limit: u32) -> Result<Promoted> {

@@ -10,7 +10,7 @@ use orx_model::{JobEvent, JobId, JobSpec, JobStatus, Name, Timestamp};
 use super::{Memory, State};
 use crate::schedules::{first_status, with_job};
 use crate::{
-    Changed, DependencyStep, ExpectedVersion, Firing, LastRun, Result, Rewind, RunAfter,
+    Changed, DependencyStep, ExpectedVersion, Fired, Firing, LastRun, Result, Rewind, RunAfter,
     RunDependency, SLOTS_KEPT, SchedulePlan, ScheduleRecord, Schedules, Settled, SlotRequest, Term,
 };
 
@@ -116,7 +116,7 @@ impl State {
         self.has_ended(job) || row.after.is_some_and(wanted)
     }
 
-    fn fire_one(&mut self, fire: Firing, by: Option<Term>, now: Timestamp) -> Vec<JobId> {
+    fn fire_one(&mut self, fire: Firing, by: Option<Term>, now: Timestamp) -> Fired {
         let id = fire.basis.id.clone();
         let last = fire.basis.last_run.map(|(job, _)| job);
         let mut jobs: Vec<JobId> = Vec::new();
@@ -145,9 +145,8 @@ impl State {
         for row in fire.rows {
             self.schedules.put_row(&id, row);
         }
-        for alert in fire.alerts {
-            self.add(alert, JobStatus::Pending, by, now);
-        }
+        let alerts = fire.alerts.into_iter();
+        let alerts = alerts.map(|alert| self.add(alert, JobStatus::Pending, by, now)).collect();
         if let Some(record) = self.schedules.schedules.get_mut(&id) {
             record.runs += for_slots as u64;
             if let Some(job) = jobs.last() {
@@ -155,7 +154,7 @@ impl State {
             }
             record.plan.position = fire.to.unwrap_or(record.plan.position);
         }
-        jobs
+        Fired { runs: jobs, alerts }
     }
 
     fn settle_one(&mut self, settle: DependencyStep, by: Term, now: Timestamp) -> Result<Settled> {
@@ -319,7 +318,7 @@ impl Schedules for Memory {
         fires: Vec<Firing>,
         term: Option<Term>,
         now: Timestamp,
-    ) -> Result<Vec<Option<Vec<JobId>>>> {
+    ) -> Result<Vec<Option<Fired>>> {
         let mut state = self.state()?;
         if let Some(term) = term {
             state.leads(term)?;

@@ -17,7 +17,7 @@ use super::{Inner, sql};
 use crate::codec::{self, integer, over, status_code};
 use crate::columns::Row as _;
 use crate::lane_merge::{Given, Merge, ReadyOrder, Want};
-use crate::{ClaimRequest, Claimed, Term};
+use crate::{ClaimRequest, Claimed, Claims, Term};
 
 /// Maximum number of expired jobs that one claim cancels, so that a claim ends even if every ready job has
 /// expired. The next claim continues.
@@ -51,23 +51,27 @@ impl Inner {
         requests: &[ClaimRequest],
         term: Term,
         now: Timestamp,
-    ) -> DbResult<Vec<Claimed>> {
+    ) -> DbResult<Claims> {
         let (chosen, leads) = self.choose(requests, term, now).await?;
         if chosen.is_empty() && leads {
-            return Ok(Vec::new());
+            return Ok(Claims::default());
         }
         let rows = self.rows(Kind::Unsynced, statement(&chosen, requests, term, now)?).await?;
         if rows.is_empty() {
             return Err(DbError::Deposed);
         }
         if chosen.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Claims::default());
         }
         self.count();
-        let mut taken = HashMap::new();
+        let (mut taken, mut expired) = (HashMap::new(), Vec::new());
         for row in &rows {
             let row = Columns(row);
             if let Some(job) = row.optional_int(0)? {
+                if row.optional_int(1)?.is_none() {
+                    expired.push(JobId(job));
+                    continue;
+                }
                 // A job with an unreadable spec is claimed but not returned: the leader later treats it as a
                 // lost dispatch.
                 let spec = row.optional_str(3)?.map(str::as_bytes);
@@ -90,7 +94,7 @@ impl Inner {
             );
             Some(Claimed { worker: request.worker, dispatch, alone: chosen.alone })
         });
-        Ok(claimed.collect())
+        Ok(Claims { claimed: claimed.collect(), expired })
     }
 
     /// Chooses jobs. Also returns whether the caller held the lease at the last read.

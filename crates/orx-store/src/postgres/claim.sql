@@ -1,4 +1,5 @@
--- Dispatches ready jobs to workers and cancels expired ones (which have a reason and no execution). Skips a
+-- Dispatches ready jobs to workers and cancels expired ones (which have a reason and no execution,
+-- and no attempt in the answer). Skips a
 -- job that is locked or no longer pending. Returns no row if the caller does not hold the lease. One plan
 -- serves any number of jobs and any table size, so each job has to be looked up by its id. `status + 0`
 -- keeps the server from using an index on the status: without statistics it would read every pending job.
@@ -39,7 +40,7 @@ gone as (
         cancel_by = 'orx'
     from locked k
     where j.id = k.id and k.execution is null
-    returning j.lane
+    returning j.id, j.lane
 ),
 moves as (
     select lane, m.status, m.jobs
@@ -54,5 +55,5 @@ counted as (
 )
 select t.id, t.attempt, t.failed, s.spec
 from l
-left join taken t on true
+left join (select id, attempt, failed from taken union all select id, null, null from gone) t on true
 left join specs s on s.job = t.id

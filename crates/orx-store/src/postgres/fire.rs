@@ -19,7 +19,7 @@ use crate::columns::Row as _;
 use crate::prepared_firing::{NewSettle, PreparedFiring};
 use crate::prepared_job::PreparedJob;
 use crate::schedules::first_status;
-use crate::{RunAfter, Settled, Term};
+use crate::{Fired, RunAfter, Settled, Term};
 
 /// A new row of a ledger.
 pub(super) struct NewRow<'r> {
@@ -174,7 +174,7 @@ impl Inner {
         fires: &[PreparedFiring],
         term: Option<Term>,
         now: Timestamp,
-    ) -> DbResult<Vec<Option<Vec<JobId>>>> {
+    ) -> DbResult<Vec<Option<Fired>>> {
         let jobs = fires.iter().flat_map(|fire| {
             fire.runs.iter().map(|run| &run.job).chain(&fire.alerts).map(|job| &job.lane)
         });
@@ -188,14 +188,16 @@ impl Inner {
             return Err(DbError::Deposed);
         }
         self.count();
-        let mut answers: Vec<Option<Vec<JobId>>> = vec![None; fires.len()];
+        let mut answers: Vec<Option<Fired>> = vec![None; fires.len()];
         for row in &rows {
             let row = Columns(row);
             // The only row of a statement that applied no command.
             let Some(ord) = row.optional_int(0)? else { continue };
             let answer = usize::try_from(ord).ok().and_then(|ord| answers.get_mut(ord));
             if let Some(answer) = answer {
-                answer.get_or_insert_default().extend(row.optional_int(1)?.map(JobId));
+                let fired = answer.get_or_insert_default();
+                let Some(job) = row.optional_int(1)?.map(JobId) else { continue };
+                if row.bool(2)? { fired.runs.push(job) } else { fired.alerts.push(job) }
             }
         }
         Ok(answers)

@@ -2,7 +2,7 @@
 -- differs, the command writes nothing and uses no id. Schedules are locked in the order of ids: of two
 -- statements about one schedule, the second compares with the result of the first. Whether the last run has
 -- ended is read when the statement begins; the leader's next pass over dependent runs finds a run that ends
--- meanwhile. Returns the jobs of the runs by command. Returns no row if the caller does not hold the lease.
+-- meanwhile. Returns the jobs by command. Returns no row if the caller does not hold the lease.
 -- The server does not know the number of commands, assumes few, and would compare two such lists pair by
 -- pair. It can run a `full join` only by hash or by order, so the lists are joined that way. The `case`
 -- after each join drops rows without a partner, in a form that the server does not reduce to a plain join.
@@ -119,8 +119,8 @@ moved as (
     where s.id = o.id
 ),
 answer as (
-    select o.ord, n.job, n.place
-    from ok o full join (select ord, job, place from new where is_run) n on n.ord = o.ord
+    select o.ord, n.job, n.place, n.is_run
+    from ok o full join new n on n.ord = o.ord
 )
-select a.ord, a.job from l left join answer a on true
+select a.ord, a.job, a.is_run from l left join answer a on true
 order by a.ord, a.place

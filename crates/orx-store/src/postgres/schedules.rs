@@ -19,7 +19,7 @@ use crate::columns::Row as _;
 use crate::error::prepared;
 use crate::prepared_firing::{self, Import, NewPlan, NewSettle, PreparedFiring};
 use crate::{
-    Changed, DependencyStep, Firing, LastRun, Outlook, Paused, Position, Result, Rewind,
+    Changed, DependencyStep, Fired, Firing, LastRun, Outlook, Paused, Position, Result, Rewind,
     RunDependency, SLOTS_KEPT, SchedulePlan, ScheduleRecord, Schedules, Settled, SlotRequest, Term,
 };
 
@@ -524,7 +524,7 @@ impl Schedules for Postgres {
         fires: Vec<Firing>,
         term: Option<Term>,
         now: Timestamp,
-    ) -> Result<Vec<Option<Vec<JobId>>>> {
+    ) -> Result<Vec<Option<Fired>>> {
         let action = "fire the schedules";
         let fires = prepared(action, PreparedFiring::all(fires))?;
         self.inner.write(action, self.inner.fire(&fires, term, now)).await

@@ -18,7 +18,7 @@ use crate::error::prepared;
 use crate::filter_pushdown::SCAN_MAX;
 use crate::prepared_job::PreparedJob;
 use crate::{
-    CancelAnswer, CancelCommand, ClaimRequest, Claimed, ClockJump, ClockNote, DeadLetterRow,
+    CancelAnswer, CancelCommand, ClaimRequest, Claims, ClockJump, ClockNote, DeadLetterRow,
     DeadLetters, Dispatching, Durability, Enqueued, Holder, Home, JobExport, Jobs, Lead,
     LeadRequest, Leases, ListRequest, Live, LogRequest, Logs, NodeRecord, NodeReport, Page,
     Promoted, PruneRequest, Pruned, Recorded, Result, RetainedKey, RetryAnswer, RowCounts,
@@ -95,7 +95,7 @@ impl Dispatching for Postgres {
         requests: Vec<ClaimRequest>,
         term: Term,
         now: Timestamp,
-    ) -> Result<Vec<Claimed>> {
+    ) -> Result<Claims> {
         self.inner.write("claim jobs", self.inner.claim(&requests, term, now)).await
     }
 

@@ -52,12 +52,13 @@ impl Taken {
 
 pub(super) const READY: &str = include_str!("ready.sql");
 
+/// Returns what was claimed, and which jobs were cancelled because their time was over.
 pub(super) fn claim(
     tx: &mut Tx<'_>,
     requests: &[ClaimRequest],
     epoch: u64,
     now: Timestamp,
-) -> DbResult<Vec<Taken>> {
+) -> DbResult<(Vec<Taken>, Vec<JobId>)> {
     let lanes = tx.cache.lanes.iter().zip(1..).filter(|(entry, _)| entry.maybe_pending);
     let mut merge = Merge::new(requests, lanes.map(|(entry, lane)| (&entry.lane, lane)));
     let rows = (merge.left() / merge.lanes().max(1) + 1).clamp(READ_ROWS.0, READ_ROWS.1);
@@ -71,8 +72,8 @@ pub(super) fn claim(
          worker_name = ?5, claimed_at = ?6, epoch = ?7, expire_at = NULL WHERE id = ?1",
     )?;
     let mut taken = Vec::with_capacity(merge.left());
-    let mut expired = 0;
-    while expired < EXPIRED_MAX {
+    let mut expired = Vec::new();
+    while expired.len() < EXPIRED_MAX {
         while let Some(want) = merge.want() {
             let places = read_on(tx, &want, rows)?;
             let ended = places.len() < rows;
@@ -104,7 +105,7 @@ pub(super) fn claim(
         if expire_at.is_some_and(|at| at <= now) {
             let words = CancelWords { reason: Some(over(deadline, now)), by: Some("orx") };
             cancel_waiting(tx, JobId(job), lane, JobStatus::Pending, &words, now)?;
-            expired += 1;
+            expired.push(JobId(job));
         } else if let Some(Given { request, execution }) = merge.give(next_job, claimed.alone) {
             let ClaimRequest { worker, worker_name, executions, .. } = &requests[request];
             claimed.worker = *worker;
@@ -126,7 +127,7 @@ pub(super) fn claim(
     for lane in merge.emptied() {
         tx.cache.emptied(*lane);
     }
-    Ok(taken)
+    Ok((taken, expired))
 }
 
 fn read_on(tx: &Tx<'_>, want: &Want, rows: usize) -> DbResult<Vec<ReadyOrder>> {

@@ -16,7 +16,7 @@ use crate::codec::{readable, slot_columns, slot_outcome};
 use crate::prepared_firing::{Import, NewPlan, NewSettle, PreparedFiring};
 use crate::schedules::{first_status, with_job};
 use crate::{
-    Changed, ExpectedVersion, LastRun, Paused, Position, Rewind, RunAfter, RunDependency,
+    Changed, ExpectedVersion, Fired, LastRun, Paused, Position, Rewind, RunAfter, RunDependency,
     SLOTS_KEPT, SchedulePlan, ScheduleRecord, Settled, SlotRequest,
 };
 
@@ -265,7 +265,7 @@ pub(super) fn fire(
     tx: &mut Tx<'_>,
     fires: &[PreparedFiring],
     now: Timestamp,
-) -> DbResult<Vec<Option<Vec<JobId>>>> {
+) -> DbResult<Vec<Option<Fired>>> {
     let mut seen = HashSet::new();
     let mut answers = Vec::with_capacity(fires.len());
     for fire in fires {
@@ -317,7 +317,7 @@ pub(super) fn rewind(tx: &mut Tx<'_>, rewinds: &[Rewind]) -> DbResult<Vec<bool>>
     Ok(answers)
 }
 
-fn fire_one(tx: &mut Tx<'_>, fire: &PreparedFiring, now: Timestamp) -> DbResult<Vec<JobId>> {
+fn fire_one(tx: &mut Tx<'_>, fire: &PreparedFiring, now: Timestamp) -> DbResult<Fired> {
     let id = &fire.basis.id;
     let last = fire.basis.last_run.map(|(job, _)| job);
     let mut jobs: Vec<JobId> = Vec::with_capacity(fire.runs.len());
@@ -342,8 +342,9 @@ fn fire_one(tx: &mut Tx<'_>, fire: &PreparedFiring, now: Timestamp) -> DbResult<
     for row in &fire.rows {
         put_row(tx, id, row)?;
     }
+    let mut alerts = Vec::with_capacity(fire.alerts.len());
     for alert in &fire.alerts {
-        insert(tx, alert, JobStatus::Pending, now)?;
+        alerts.push(insert(tx, alert, JobStatus::Pending, now)?);
     }
     let for_slots = fire.runs.iter().filter(|run| run.row.is_some()).count();
     tx.conn
@@ -360,7 +361,7 @@ fn fire_one(tx: &mut Tx<'_>, fire: &PreparedFiring, now: Timestamp) -> DbResult<
     if let Some(to) = fire.to {
         move_to(tx, id, to)?;
     }
-    Ok(jobs)
+    Ok(Fired { runs: jobs, alerts })
 }
 
 /// Inserts a row of the ledger, or replaces one without a job.

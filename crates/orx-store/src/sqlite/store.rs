@@ -28,9 +28,9 @@ use crate::prepared_firing::{self, NewPlan, NewSettle, PreparedFiring};
 use crate::prepared_job::PreparedJob;
 use crate::walk::{Found, Walk};
 use crate::{
-    CancelAnswer, CancelCommand, Changed, ClaimRequest, Claimed, ClockJump, ClockNote,
-    DeadLetterRow, DeadLetters, DependencyStep, Dispatching, Durability, Enqueued, Firing, Holder,
-    Home, JobExport, Jobs, Lead, LeadRequest, Leases, ListRequest, Live, LogRequest, Logs,
+    CancelAnswer, CancelCommand, Changed, ClaimRequest, Claims, ClockJump, ClockNote,
+    DeadLetterRow, DeadLetters, DependencyStep, Dispatching, Durability, Enqueued, Fired, Firing,
+    Holder, Home, JobExport, Jobs, Lead, LeadRequest, Leases, ListRequest, Live, LogRequest, Logs,
     NodeRecord, NodeReport, Page, Promoted, PruneRequest, Pruned, Recorded, Result, RetainedKey,
     RetryAnswer, Rewind, RowCounts, RunDependency, SchedulePlan, ScheduleRecord, Schedules,
     Settled, SlotRequest, StoreError, StoreInfo, Term, TokenRecord, Tokens, Transfer, Upkeep,
@@ -135,12 +135,13 @@ impl Dispatching for Sqlite {
         requests: Vec<ClaimRequest>,
         term: Term,
         now: Timestamp,
-    ) -> Result<Vec<Claimed>> {
+    ) -> Result<Claims> {
         let action = "claim jobs";
         let weight = requests.iter().map(|request| request.executions.len()).sum();
         let run = move |tx: &mut Tx<'_>| claim::claim(tx, &requests, term.epoch, now);
-        let taken = self.lead_write(action, Kind::Advisory, weight, term, run).await?;
-        Ok(taken.into_iter().filter_map(Taken::dispatch).collect())
+        let (taken, expired) = self.lead_write(action, Kind::Advisory, weight, term, run).await?;
+        let claimed = taken.into_iter().filter_map(Taken::dispatch).collect();
+        Ok(Claims { claimed, expired })
     }
 
     async fn promote_due(&self, term: Term, now: Timestamp, limit: u32) -> Result<Promoted> {
@@ -273,7 +274,7 @@ impl Schedules for Sqlite {
         fires: Vec<Firing>,
         term: Option<Term>,
         now: Timestamp,
-    ) -> Result<Vec<Option<Vec<JobId>>>> {
+    ) -> Result<Vec<Option<Fired>>> {
         let action = "fire the schedules";
         let fires = prepared(action, PreparedFiring::all(fires))?;
         let weight = fires.iter().map(PreparedFiring::weight).sum();

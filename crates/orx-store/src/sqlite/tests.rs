@@ -65,7 +65,7 @@ async fn claim(store: &Sqlite, handler: &str, first: u128, free_slots: u128) -> 
         prefetch: 0,
         held: 0,
     };
-    store.claim_ready(vec![request], term(store).await, NOW).await.expect("claim")
+    store.claim_ready(vec![request], term(store).await, NOW).await.expect("claim").claimed
 }
 
 async fn term(store: &Sqlite) -> Term {

@@ -1,4 +1,4 @@
-//! Checks beyond types: ranges, and settings that exclude or require each other.
+//! Checks that no type makes: ranges, and settings that exclude or need each other.
 
 use std::time::Duration;
 
@@ -83,7 +83,7 @@ fn check_context(context: &ContextConfig) -> Result<(), String> {
 }
 
 /// # Errors
-/// The times that contradict each other, in words.
+/// In words, which times do not go together.
 fn check_cluster(times: &ClusterConfig) -> Result<(), String> {
     let all = [
         ("lease", *times.lease),

@@ -11,12 +11,12 @@ use crate::error::CliError;
 /// How to reach a server.
 #[derive(Debug, Clone)]
 pub(crate) struct Connection {
-    /// URLs, tried in turn. Empty: the local server.
+    /// Tried in turn. Empty: the local server.
     pub(crate) urls: Sourced<Vec<String>>,
-    /// The token. `None`: the one in [`Self::token_file`], else the local server's.
+    /// `None`: the one in [`Self::token_file`], else the local server's.
     pub(crate) token: Sourced<Option<Secret>>,
     pub(crate) token_file: Sourced<Option<PathBuf>>,
-    /// PEM file of authorities that replace the system's.
+    /// Authorities in the place of the system's, PEM.
     pub(crate) ca_file: Sourced<Option<PathBuf>>,
     /// Refuse every change.
     pub(crate) read_only: Sourced<bool>,

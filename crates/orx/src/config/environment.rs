@@ -1,6 +1,7 @@
-//! The environment of this process. Only this file reads settings from it.
+//! The environment of this process: settings are read from it here and nowhere else.
 //!
-//! The code that sends variables of the caller along with a job reads the environment separately.
+//! Beside settings a command sends variables of its caller along with a job; that reads the
+//! environment by itself.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -20,7 +21,7 @@ impl Environment {
         Self(variables.iter().map(|(name, value)| (name.into(), value.into())).collect())
     }
 
-    /// The variable, even if it is empty.
+    /// The variable as it is, also where it is empty.
     pub(crate) fn raw(&self, name: &str) -> Option<&OsStr> {
         self.0.get(OsStr::new(name)).map(OsString::as_os_str)
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::ui::{ColorChoice, Format};
 
-/// A duration in human notation.
+/// A duration as people write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span(pub Duration);
 
@@ -32,7 +32,7 @@ impl Serialize for Span {
     }
 }
 
-/// A URL that may contain a password, and is printed without it.
+/// A URL that may hold a password, and is shown without it.
 #[derive(Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct SecretUrl(pub(crate) String);
@@ -57,13 +57,13 @@ impl Serialize for SecretUrl {
     }
 }
 
-/// A URL for printing: without user, password and query, which may contain a password too.
+/// A URL as it may be shown: without user and password, and without a query, which may hold one too.
 pub(crate) fn shown_url(url: &str) -> String {
     let shown = orx_model::mask::without_userinfo(url);
     shown.split(['?', '#']).next().unwrap_or_default().to_owned()
 }
 
-/// A token, which is never printed.
+/// A token, which nothing shows.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(pub(crate) String);
 
@@ -73,20 +73,20 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The promise of a store for acknowledged changes.
+/// What a store promises of a change that it has answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum StoreDurability {
-    /// They survive a power loss.
+    /// It survives the loss of power.
     Full,
-    /// A power loss may lose the most recent ones.
+    /// Changes of the last moments may be lost with the power.
     Relaxed,
 }
 
-/// Whether a worker runs commands that are part of jobs.
+/// Whether a worker takes commands given with jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Commands {
-    /// Only where every address is on loopback, so that all callers are users of one machine.
+    /// Only where all is on loopback, and so of one machine's users.
     Auto,
     Always,
     Never,

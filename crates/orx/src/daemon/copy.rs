@@ -1,9 +1,10 @@
-//! Copies everything from one store to another: jobs with their attempts and logs, dead letters, keys,
-//! schedules with their ledgers, tokens. Ids stay the same, so that those in scripts and notes stay valid.
+//! Everything from one store to another: jobs with their attempts and logs, dead letters, keys,
+//! schedules with their ledgers, tokens. Ids stay the same, so those in scripts and notes stay right.
 //!
-//! Meanwhile this process locks both stores: a folder by its lock, a database by the leader's lease, which
-//! no coordinator gets then. At every point of interruption at most one of the two can be served: first
-//! the target is marked as incomplete, at the end the source as moved, and then the target as complete.
+//! This process holds both stores meanwhile: a folder by its lock, a database by the leader's lease,
+//! which no coordinator gets then. Wherever the copy is interrupted, at most one of the two can be
+//! served: first the target is marked as not whole, at the end the source as moved, and only then the
+//! target as whole.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,7 +28,7 @@ use crate::error::{CliError, Exit};
 
 /// Jobs read and written at once.
 const PAGE: u32 = 500;
-/// The most rows that are read of one ledger. A ledger has more only until it is pruned.
+/// The most rows that are read of one ledger. A ledger has more only for a moment.
 const SLOTS_MOST: u32 = SLOTS_KEPT * 2;
 /// Bytes of a log that are read at once.
 const LOG_BYTES: usize = 4 * 1024 * 1024;
@@ -37,7 +38,7 @@ const LEAD: Duration = Duration::from_secs(60);
 const NAMED_MOST: usize = 100;
 /// A node with a heartbeat within this time is live.
 const NODE_LIVES: Duration = Duration::from_secs(30);
-/// Time between two progress reports to the caller.
+/// How often the caller learns of the progress.
 const PROGRESS_PERIOD: Duration = Duration::from_secs(5);
 
 pub(crate) struct CopyOptions {
@@ -45,38 +46,38 @@ pub(crate) struct CopyOptions {
     pub(crate) to: StoreLocation,
     /// Continue a copy that was interrupted.
     pub(crate) resume: bool,
-    /// Accept a source that is already marked as moved.
+    /// The source may have moved already.
     pub(crate) force_source: bool,
-    /// Accept a copy without the rows that cannot be read.
+    /// The copy counts as whole without what cannot be read.
     pub(crate) skip_unreadable: bool,
     pub(crate) config: Config,
 }
 
-/// The result of a copy.
+/// What was copied.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Copied {
     pub(crate) v: u32,
     pub(crate) from: String,
     pub(crate) to: String,
-    /// Jobs added to the target; with `resume` fewer than it contains.
+    /// New in the target; with `resume` fewer than it has.
     pub(crate) jobs: u64,
     pub(crate) log_chunks: u64,
     pub(crate) keys: u64,
-    /// Numbers of the source, including rows that the target already had.
+    /// In the source; those that were there already are among them.
     pub(crate) schedules: u64,
     pub(crate) tokens: u64,
-    /// The id of the next job, equal in both stores.
+    /// The id that the next job gets, here as there.
     pub(crate) next_job: i64,
     /// Whether the source is marked as moved.
     pub(crate) moved: bool,
-    /// The rows of the source that cannot be read.
+    /// What cannot be read in the source.
     pub(crate) unreadable: Unreadable,
 }
 
-/// Rows of the source that cannot be read and are not in the copy.
+/// Rows of the source that cannot be read, and so are not in the copy.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Unreadable {
-    /// The first of them, each with the reason.
+    /// The first of them, with why.
     pub(crate) jobs: Vec<UnreadableRow<JobId>>,
     pub(crate) schedules: Vec<UnreadableRow<Name>>,
     pub(crate) job_count: u64,
@@ -86,7 +87,7 @@ pub(crate) struct Unreadable {
     pub(crate) log_chunks: u64,
     pub(crate) keys: u64,
     pub(crate) slots: u64,
-    /// Run dependencies: runs that wait for another run, or have an alert.
+    /// Of schedules that watch for the end of a run.
     pub(crate) watched: u64,
     pub(crate) tokens: u64,
 }
@@ -98,7 +99,7 @@ pub(crate) struct UnreadableRow<I> {
 }
 
 impl Unreadable {
-    /// Each kind with its number of rows.
+    /// Each kind with how many.
     pub(crate) fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let counts = [
             ("jobs", self.job_count),
@@ -107,7 +108,7 @@ impl Unreadable {
             ("log chunks", self.log_chunks),
             ("keys", self.keys),
             ("rows of ledgers", self.slots),
-            ("run dependencies", self.watched),
+            ("watched runs", self.watched),
             ("tokens", self.tokens),
         ];
         counts.into_iter().filter(|(_, count)| *count > 0)
@@ -134,7 +135,7 @@ impl Unreadable {
     }
 }
 
-/// Totals of the jobs that were read from the source, to compare with the target.
+/// What was read of the jobs of the source, to compare with what is in the target.
 #[derive(Debug, Default)]
 struct JobsRead {
     counts: BTreeMap<Name, StatusCounts>,
@@ -153,11 +154,11 @@ impl JobsRead {
     }
 }
 
-/// Copies everything. Blocks. Calls `progress` at intervals with the number of copied jobs.
+/// Copies all. Blocks. `progress` is called now and then with how much is copied.
 ///
 /// # Errors
-/// A store cannot be opened or is in use, or the target is not empty. After an error, the copied part stays
-/// and `resume` continues it.
+/// A store cannot be opened or is in use, or the other one is not empty. What was copied by then is
+/// there, and `resume` continues it.
 pub(crate) fn copy(options: CopyOptions, progress: impl Fn(&str)) -> Result<Copied, CliError> {
     block_on(run(options, progress))
 }
@@ -188,10 +189,10 @@ async fn run(options: CopyOptions, progress: impl Fn(&str)) -> Result<Copied, Cl
     copied
 }
 
-/// Whether an earlier copy is complete except for its last mark, which this function sets.
+/// Whether an earlier copy is complete but for its last mark, which this sets.
 ///
 /// # Errors
-/// One of the two stores is not a home.
+/// One of the two is no home.
 async fn finish(
     source: &dyn Store,
     target: &dyn Store,
@@ -232,7 +233,7 @@ async fn finish(
     }
 }
 
-/// A locked store, which no other process changes.
+/// A store that no other process changes.
 struct HeldStore<'s> {
     store: &'s dyn Store,
     shown: String,
@@ -371,13 +372,14 @@ impl Both<'_> {
         let next = source.next_job().await.map_err(store_error)?;
         target.skip_jobs(next).await.map_err(store_error)?;
         copied.next_job = target.next_job().await.map_err(store_error)?.0;
-        // This also syncs earlier writes that were not synced at once.
+        // This syncs what may ride a later sync as well.
         target.check_writable().await.map_err(store_error)?;
         if read.jobs + copied.unreadable.job_count != all {
             return Err(not_same("the source has other jobs than it counts"));
         }
         self.compare(read).await?;
-        // A node that started meanwhile did not lead, but may have accepted jobs that are not in the copy.
+        // A node that started meanwhile did not lead; but it may have accepted jobs that are not in the
+        // copy.
         if let Some(node) = live_node(source).await? {
             let message =
                 format!("a node started on the store `{}` during the copy", self.source.shown);
@@ -402,7 +404,7 @@ impl Both<'_> {
         target.put_home(Home { copying_from, ..home }).await.map_err(store_error)
     }
 
-    /// A job that exists in the target under the same id must be the same job.
+    /// A job that the target has already under an id must be the same job.
     async fn same_there(
         &self,
         exports: &[JobExport],
@@ -454,8 +456,8 @@ impl Both<'_> {
         }
     }
 
-    /// Copies each schedule with its ledger in one transaction, so that an interrupted copy contains it whole
-    /// or not at all. Returns the numbers of ledger rows and run dependencies that were read.
+    /// Each with its ledger in one transaction: an interrupted copy has it whole or not at all. Returns
+    /// how many rows of ledgers and watched runs were read.
     async fn schedules(&mut self, copied: &mut Copied) -> Result<(u64, u64), StoreError> {
         let (mut rows, mut after) = (0, None);
         loop {
@@ -494,7 +496,7 @@ impl Both<'_> {
         }
     }
 
-    /// Copies tokens, except those of nodes, which create their own. Returns how many were read.
+    /// Tokens of nodes are not copied: each node makes its own. Returns how many were read.
     async fn tokens(&self, copied: &mut Copied) -> Result<u64, StoreError> {
         let tokens = self.source.store.tokens().await?;
         let read = tokens.len() as u64;
@@ -509,7 +511,7 @@ impl Both<'_> {
     }
 
     /// # Errors
-    /// The target differs in its jobs, their statuses, or its dead letters.
+    /// The target has not the jobs that were read, in the same statuses, and the same dead letters.
     async fn compare(&self, read: JobsRead) -> Result<(), CliError> {
         let mut there = self.target.store.queue_counts().await.map_err(store_error)?;
         there.retain(|(_, counts)| *counts != StatusCounts::default());

@@ -1,4 +1,4 @@
-//! Selects and opens the store.
+//! Which store there is.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,20 +13,20 @@ use crate::state::StateDir;
 /// The database in a state folder.
 const FILE: &str = "orx.db";
 
-/// The location of a store.
+/// Where a store is.
 #[derive(Clone)]
 pub(crate) enum StoreLocation {
-    /// The file in a state folder, which one process locks at a time.
+    /// In the file of a state folder, which one process holds at a time.
     Folder(PathBuf),
     /// A PostgreSQL URL; only [`Self::shown`] may be printed, which leaves its password out.
     Url(String),
 }
 
 impl StoreLocation {
-    /// Parses `postgres://…` or a folder.
+    /// `postgres://…`, or a folder.
     ///
     /// # Errors
-    /// A URL of another kind.
+    /// A URL of something else.
     pub(crate) fn parse(text: &str) -> Result<Self, CliError> {
         match text.split_once("://") {
             Some(("postgres" | "postgresql", _)) => Ok(Self::Url(text.to_owned())),
@@ -36,7 +36,7 @@ impl StoreLocation {
         }
     }
 
-    /// The location for people, without a password.
+    /// For people: without a password.
     pub(crate) fn shown(&self) -> String {
         match self {
             Self::Folder(folder) => folder.display().to_string(),
@@ -44,7 +44,7 @@ impl StoreLocation {
         }
     }
 
-    /// The location as an argument for another command, from any folder, without a password.
+    /// As another command can name it, from any folder: without a password.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Folder(folder) => {
@@ -54,7 +54,7 @@ impl StoreLocation {
         }
     }
 
-    /// The database file; `None` for PostgreSQL.
+    /// The database file, where it is one.
     pub(crate) fn file(&self) -> Option<PathBuf> {
         match self {
             Self::Folder(folder) => Some(folder.join(FILE)),
@@ -62,7 +62,7 @@ impl StoreLocation {
         }
     }
 
-    /// The location in the configuration; by default the state folder.
+    /// As the configuration names it; without a name, the state folder.
     pub(crate) fn configured(config: &Config, state: &StateDir) -> Result<Self, CliError> {
         match &**config.store.url {
             "" => Ok(Self::Folder(state.path().to_owned())),
@@ -114,7 +114,7 @@ impl Opened {
         }
     }
 
-    /// The handle for requests of clients. The coordinator's requests never wait for them.
+    /// The handle for requests of clients, which the coordinator's requests never wait for.
     pub(crate) fn callers(&self) -> Arc<dyn Store> {
         match self {
             Self::Sqlite(store) => Arc::new(store.callers()),
@@ -122,7 +122,7 @@ impl Opened {
         }
     }
 
-    /// Whether no other process can use it.
+    /// No other process can use it.
     pub(crate) fn is_exclusive(&self) -> bool {
         match self {
             Self::Sqlite(_) => true,
@@ -130,7 +130,7 @@ impl Opened {
         }
     }
 
-    /// Resolves once the store can no longer be used, and never otherwise.
+    /// Resolves once the store cannot be used any more, and never otherwise.
     pub(crate) async fn failed(&self) {
         match self {
             Self::Sqlite(store) => store.failed().await,

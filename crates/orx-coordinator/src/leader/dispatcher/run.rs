@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use orx_model::event::{Event, JobRef, KnownEvent};
 use orx_model::message::{Dispatch, Message};
-use orx_model::{ExecutionId, Incarnation, JobStatus};
-use orx_store::{ClaimRequest, Claimed, Holder, Result, StoreError, Term};
+use orx_model::{ExecutionId, Incarnation, JobId, JobStatus};
+use orx_store::{ClaimRequest, Claimed, Claims, Holder, Result, StoreError, Term};
 use rand::rngs::StdRng;
 use tokio_util::sync::CancellationToken;
 
@@ -107,15 +107,16 @@ impl Dispatcher {
         }
         let asked = |request: &ClaimRequest| (request.worker, request.executions.len());
         let asked: BTreeMap<Incarnation, usize> = requests.iter().map(asked).collect();
-        let claimed = match context.store.claim_ready(requests, self.term, now.wall).await {
-            Ok(claimed) => claimed,
-            Err(error) => {
-                self.must_read = true;
-                let is_unknown = matches!(error, StoreError::Unknown);
-                context.slots().claim_failed(is_unknown, context.now());
-                return Err(error);
-            }
-        };
+        let Claims { claimed, expired } =
+            match context.store.claim_ready(requests, self.term, now.wall).await {
+                Ok(claims) => claims,
+                Err(error) => {
+                    self.must_read = true;
+                    let is_unknown = matches!(error, StoreError::Unknown);
+                    context.slots().claim_failed(is_unknown, context.now());
+                    return Err(error);
+                }
+            };
         context.slots().claim_answered(&asked, &claimed, context.now());
         {
             let mut holders = context.holders();
@@ -136,7 +137,12 @@ impl Dispatcher {
             };
             Event::new(now.wall, event)
         };
-        let moved: Vec<Event> = claimed.iter().map(dispatched).collect();
+        let cancelled = |job: &JobId| {
+            let (job, to) = ((*job).into(), JobStatus::Cancelled);
+            Event::new(now.wall, KnownEvent::JobMoved { job, from: None, to, attempt: None })
+        };
+        let moved: Vec<Event> =
+            claimed.iter().map(dispatched).chain(expired.iter().map(cancelled)).collect();
         let messages = self.messages(claimed);
         let messages = messages.into_iter().map(|(worker, message)| {
             let until_recorded = context.slots().outcomes_before_dispatch(worker);
@@ -144,6 +150,9 @@ impl Dispatcher {
         });
         self.send_in_time(messages.collect());
         context.wakeups.feed().publish(moved);
+        if !expired.is_empty() {
+            context.wakes.ended();
+        }
         Ok(())
     }
 

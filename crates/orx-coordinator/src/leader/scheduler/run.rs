@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use orx_model::event::{JobRef, KnownEvent, ScheduleEvent};
 use orx_model::message::{ExecutionRef, Message};
-use orx_model::{JobId, JobStatus, Name, Timestamp};
+use orx_model::{JobId, JobSpec, JobStatus, Name, Timestamp};
 use orx_store::{
-    CancelAnswer, CancelCommand, DependencyStep, Firing, Result, Run, RunAfter, ScheduleRecord,
-    Settled, SlotRequest, StoreError, Term,
+    CancelAnswer, CancelCommand, DependencyStep, Fired, Firing, Result, Run, RunAfter,
+    ScheduleRecord, Settled, SlotRequest, StoreError, Term,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -367,20 +367,22 @@ impl Scheduler {
             return Ok(0);
         }
         let about = |fire: &Firing| {
-            let run = |run: &Run| (run.job.name.clone(), run.job.queue.clone());
-            (fire.basis.id.clone(), fire.runs.iter().map(run).collect::<Vec<_>>())
+            let of = |job: &JobSpec| (job.name.clone(), job.queue.clone());
+            let jobs = fire.runs.iter().map(|run| &run.job).chain(&fire.alerts).map(of);
+            (fire.basis.id.clone(), jobs.collect::<Vec<_>>())
         };
         let about: Vec<_> = fires.iter().map(about).collect();
         let answers = self.context.store.fire(fires, Some(self.term), now.wall).await?;
         let (mut fired, mut events) = (0, Vec::new());
-        for ((schedule, runs), answer) in about.into_iter().zip(answers) {
-            let Some(jobs) = answer else {
+        for ((schedule, jobs), answer) in about.into_iter().zip(answers) {
+            let Some(Fired { runs, alerts }) = answer else {
                 self.clock.unfired.insert(schedule);
                 continue;
             };
             fired += 1;
             events.push(KnownEvent::ScheduleChanged { schedule, change: ScheduleEvent::Fired });
-            events.extend(jobs.into_iter().zip(runs).map(|(id, (name, queue))| {
+            let made = runs.into_iter().chain(alerts);
+            events.extend(made.zip(jobs).map(|(id, (name, queue))| {
                 let job = JobRef { id, name: Some(name), queue: Some(queue) };
                 KnownEvent::JobAccepted { job, to: None }
             }));
