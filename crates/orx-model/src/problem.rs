@@ -121,7 +121,7 @@ impl Code {
             Self::RateLimited => "too many wrong tokens",
             Self::SlowRequest => "the request came too slowly",
             Self::Unavailable => "not possible now",
-            Self::StoreFull => "no room on disk",
+            Self::StoreFull => "the disk of the store is full",
             Self::TimedOut => "no answer in time",
             Self::Internal => "an error of ours",
             Self::Unknown => "an error",

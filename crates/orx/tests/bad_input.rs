@@ -249,10 +249,10 @@ fn on_a_full_disk_nothing_is_accepted_and_all_goes_on_when_there_is_room() {
         refusal.is_some()
     });
     let refusal = refusal.expect("a refusal");
-    assert!(refusal.code == 75 && refusal.err.contains("no room"), "{refusal:?}");
+    assert!(refusal.code == 75 && refusal.err.contains("disk of the store is full"), "{refusal:?}");
     let batch = format!("{{\"name\":\"x\",\"args\":{large}}}\n");
     let many = machine.orx_in(["enqueue", "--batch", "-"], batch.as_bytes());
-    assert!(many.code == 75 && many.err.contains("no room"), "{many:?}");
+    assert!(many.code == 75 && many.err.contains("disk of the store is full"), "{many:?}");
     let before = machine.json(["jobs"]).as_array().map(Vec::len);
     std::fs::remove_file(&filler).expect("removed");
     let again = machine.orx(["run", "--", "echo", "on"]);

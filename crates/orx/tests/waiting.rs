@@ -111,7 +111,7 @@ fn a_full_disk_and_its_end_show_in_the_status_and_to_waiting_commands() {
     until("it runs", || machine.status(prints.trim()) == "running");
     let attention = || {
         let status = machine.json(["cluster", "status"]);
-        status["attention"].to_string().contains("no room")
+        status["attention"].to_string().contains("disk of the store is full")
     };
     assert!(!attention() && get(&machine, "/readyz").contains(" 200 "));
     let filler = state.join("filler");

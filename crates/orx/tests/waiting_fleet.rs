@@ -150,7 +150,7 @@ async fn a_full_disk_of_the_database_and_its_end_show_in_the_status_and_to_waiti
     let waits = Client::start(&machine, "wait", &["wait", "1"]);
     let follows = Client::start(&machine, "logs", &["logs", "-f", "1"]);
     let attention =
-        || machine.json(["cluster", "status"])["attention"].to_string().contains("no room");
+        || machine.json(["cluster", "status"])["attention"].to_string().contains("disk of the store is full");
     let ready = || get(&machine, "/readyz");
     assert!(!attention() && ready().contains(" 200 "));
     let filler = small.fill();
@@ -163,7 +163,7 @@ async fn a_full_disk_of_the_database_and_its_end_show_in_the_status_and_to_waiti
         }
         refused = machine.orx(["enqueue", "nobody", &large]);
     }
-    assert!(refused.code == 75 && refused.err.contains("no room"), "{refused:?}");
+    assert!(refused.code == 75 && refused.err.contains("disk of the store is full"), "{refused:?}");
     for client in [&waits, &follows] {
         client.reports("store is full");
     }

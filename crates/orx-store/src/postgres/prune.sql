@@ -61,10 +61,16 @@ log as (
     delete from logs g using chunk c
     where g.job = c.job and g.attempt = c.attempt and g.seq = c.seq
 ),
+-- A `full join`, as in fire.sql: the server joins it by hash, and does not compare two lists pair by pair.
+keyed as materialized (
+    select s.key, s.job, g.status, g.finished_at
+    from spec s full join gone g on g.id = s.job
+    where case when s.key is null or g.id is null then false else true end
+),
 kept as (
-    update keys k set status = g.status, kept_until = g.finished_at + :key_kept
-    from spec s join gone g on g.id = s.job
-    where k.key = s.key and k.job = s.job
+    update keys k set status = d.status, kept_until = d.finished_at + :key_kept
+    from keyed d
+    where k.key = d.key and k.job = d.job
 ),
 counted as (
     insert into counts (queue, status, jobs)
