@@ -324,8 +324,8 @@ proptest! {
             if end.len() > 256 * 1024 {
                 assert_eq!(job.state.status, JobStatus::Failed);
                 let why = job.state.error.unwrap_or_default();
-                // Or its error cannot be read, which is reported first.
-                assert!(why.contains("result was refused") || why.contains("cannot be read"));
+                // or its error is invalid, which is reported first.
+                assert!(why.contains("result was refused") || why.contains("invalid outcome"));
             }
         });
     }
