@@ -1,0 +1,35 @@
+//! Paths and bodies of HTTP between clients, workers and servers. Times are RFC 3339 UTC,
+//! durations `…_ms`, names snake_case; fields are added, never renamed within a version.
+
+mod changes;
+mod cluster;
+mod jobs;
+mod logs;
+mod messages;
+pub mod path;
+mod queues;
+mod workers;
+
+pub use changes::{Change, ChangeAnswer, ChangeRequest, Changed, Rest};
+pub use cluster::{ClockView, ClusterStatus, LinkKind, LinkView, NodeView, ZoneData};
+pub use jobs::{
+    BatchLine, Condition, Count, EnqueueAnswer, EnqueueRequest, JobDetail, JobPage, ListQuery,
+    ResultAnswer, WaitAnswer, WaitQuery,
+};
+pub use logs::{LogEvent, LogPart, LogsQuery};
+pub use messages::{
+    InboxLine, InboxQuery, NodeChannel, NodePublishRequest, PublishAnswer, PublishRequest, Receipt,
+    RefusedEnvelope,
+};
+pub use queues::{DeadLetter, DeadLetterPage, QueueList, QueueView, StatusCounts};
+pub use workers::{
+    WorkerAttempt, WorkerCommand, WorkerDetail, WorkerList, WorkerOrdered, WorkerView,
+    WorkersOrderAnswer, WorkersOrderRequest,
+};
+
+/// The version that every JSON response contains as `"v"`.
+pub const V: u32 = 1;
+
+/// Header with an idempotency key: a repeated enqueue returns the same job, as with
+/// [`EnqueueRequest::key`].
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";

@@ -1,0 +1,54 @@
+//! Paths. `{job}` is an id, an attempt such as `1423.2`, or `key:` and an idempotency key.
+
+/// Enqueue one job, or list jobs.
+pub const JOBS: &str = "/api/v1/jobs";
+/// Enqueue a batch: NDJSON in, NDJSON out, line by line in order.
+pub const JOBS_BATCH: &str = "/api/v1/jobs/batch";
+/// Cancel jobs.
+pub const JOBS_CANCEL: &str = "/api/v1/jobs/cancel";
+/// One job.
+pub const JOB: &str = "/api/v1/jobs/{job}";
+/// Wait for a job.
+pub const JOB_WAIT: &str = "/api/v1/jobs/{job}/wait";
+/// Output of a job.
+pub const JOB_LOGS: &str = "/api/v1/jobs/{job}/logs";
+/// Result of a job.
+pub const JOB_RESULT: &str = "/api/v1/jobs/{job}/result";
+/// Retry jobs that have ended.
+pub const JOBS_RETRY: &str = "/admin/v1/jobs/retry";
+/// All queues.
+pub const QUEUES: &str = "/admin/v1/queues";
+/// One queue.
+pub const QUEUE: &str = "/admin/v1/queues/{queue}";
+/// Dead letters, page by page.
+pub const DEAD_LETTERS: &str = "/admin/v1/dead-letters";
+/// Retry dead letters.
+pub const DEAD_LETTERS_RETRY: &str = "/admin/v1/dead-letters/retry";
+/// Delete dead letters.
+pub const DEAD_LETTERS_DELETE: &str = "/admin/v1/dead-letters/delete";
+/// All workers.
+pub const WORKERS: &str = "/admin/v1/workers";
+/// One worker.
+pub const WORKER: &str = "/admin/v1/workers/{worker}";
+/// Drain, resume or fence workers.
+pub const WORKERS_ORDER: &str = "/admin/v1/workers/order";
+/// The state of the cluster.
+pub const CLUSTER: &str = "/admin/v1/cluster";
+/// A worker registers.
+pub const WORKER_REGISTER: &str = "/worker/v1/register";
+/// A worker's heartbeat.
+pub const WORKER_HEARTBEAT: &str = "/worker/v1/heartbeat";
+/// A worker's inbox: NDJSON of [`super::InboxLine`], for as long as the worker reads.
+pub const WORKER_INBOX: &str = "/worker/v1/inbox";
+/// A worker sends messages.
+pub const WORKER_PUBLISH: &str = "/worker/v1/publish";
+/// A node sends messages to another.
+pub const NODE_PUBLISH: &str = "/node/v1/publish";
+/// The description of the API.
+pub const OPENAPI: &str = "/openapi.json";
+/// Liveness of the process.
+pub const HEALTHZ: &str = "/healthz";
+/// Readiness of the node to accept jobs.
+pub const READYZ: &str = "/readyz";
+/// Metrics for Prometheus.
+pub const METRICS: &str = "/metrics";
