@@ -7,8 +7,8 @@ use orx_model::settle::ALONE_FROM;
 use orx_model::{ExecutionId, Incarnation, JobEvent, JobId, JobSpec, JobStatus, Timestamp, next};
 use rusqlite::params;
 
-use super::change::{CancelWords, cancel_waiting};
 use super::db_error::DbResult;
+use super::jobs::{CancelWords, cancel_waiting};
 use super::row::{self, status_code};
 use super::writer::Tx;
 use crate::codec::{self, over};

@@ -10,22 +10,28 @@
 //! to open the file.
 
 mod cache;
-mod change;
 mod claim;
 mod db_error;
+mod dead_letters;
+mod dispatch;
 mod enqueue;
-mod keep;
+mod fire;
+mod jobs;
+mod leases;
+mod lists;
+mod logs;
 mod open;
-mod outcome;
-mod read;
-mod read_beside;
+mod outcomes;
 mod readers;
+mod retention;
 mod row;
 mod schedules;
 mod store;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod transfer;
+mod workers;
 mod writer;
 
 use std::path::PathBuf;
@@ -41,16 +47,20 @@ use tokio::time::{Instant, timeout};
 
 use self::cache::Cache;
 use self::db_error::{DbError, DbResult};
-use self::read::Walking;
+use self::lists::Walking;
 use self::readers::Readers;
 use self::writer::{Call, Order, Queued, Tx, Writer};
 use crate::budget::{self, Reads};
+use crate::filter_pushdown;
 use crate::walk::{Walk, Want};
-use crate::{Durability, Result, StoreError};
+use crate::{Durability, Result, StoreError, Term};
 
 /// A walk over jobs times out after this many read deadlines. It is longer than one read, because
 /// concurrent walks wait for each other.
 const READS_OF_A_WALK: u32 = 4;
+const TOO_BROAD: StoreError = StoreError::TooBroad { limit: filter_pushdown::SCAN_MAX };
+/// Bytes that count as one row in the weight of a write.
+const ROW_BYTES: usize = 1024;
 
 /// The id of the store in a file that this process does not have open; `None` if the file is no store.
 #[must_use]
@@ -269,6 +279,22 @@ impl Sqlite {
         }
     }
 
+    /// Runs a leader-only write, and compares the term in the same transaction.
+    async fn lead_write<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        kind: Kind,
+        weight: usize,
+        term: Term,
+        mut run: impl FnMut(&mut Tx<'_>) -> DbResult<T> + Send + 'static,
+    ) -> Result<T> {
+        let fenced = move |tx: &mut Tx<'_>| {
+            // `None` instead of an error, which would roll back the other commands of the batch.
+            if tx.cache.leads(term) { run(tx).map(Some) } else { Ok(None) }
+        };
+        self.write(action, kind, weight, fenced).await?.ok_or(StoreError::Deposed)
+    }
+
     /// Reads some rows by key.
     async fn read<T: Send + 'static>(
         &self,
@@ -296,7 +322,7 @@ impl Sqlite {
         let walking = Arc::new(Mutex::new(Walking { walk, dead, plan: None }));
         while let Some(Want { reads, .. }) = want {
             let walking = Arc::clone(&walking);
-            let step = move |conn: &rusqlite::Connection| read::step(conn, &mut walking.lock());
+            let step = move |conn: &rusqlite::Connection| lists::step(conn, &mut walking.lock());
             want = self.read_of(reads, action, step).await?;
             if want.is_some() && Instant::now() >= until {
                 return Err(StoreError::Busy);

@@ -1,23 +1,24 @@
-//! Schedules: plans, firings, ledgers, run dependencies.
+//! Schedules: plans, ledgers and run dependencies. Firings are in [`super::fire`].
 
-use std::collections::HashSet;
-
+use async_trait::async_trait;
 use orx_model::job::UNREADABLE;
 use orx_model::schedule::{Due, Slot};
-use orx_model::{JobEvent, JobId, JobStatus, Name, Timestamp, next};
+use orx_model::{JobId, Name, Timestamp};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
 
 use super::db_error::DbResult;
-use super::enqueue::insert;
-use super::row::{self, integer, millis, status_code};
+use super::fire::{fire, put_row, settle, watch};
+use super::row::{self, integer, millis};
 use super::writer::Tx;
-use crate::codec::{readable, slot_columns, slot_outcome};
-use crate::prepared_firing::{Import, NewPlan, NewSettle, PreparedFiring};
-use crate::schedules::{first_status, with_job};
+use super::{Kind, Sqlite};
+use crate::budget::Reads;
+use crate::codec::{readable, slot_outcome};
+use crate::error::prepared;
+use crate::prepared_firing::{self, Import, NewPlan, NewSettle, PreparedFiring};
 use crate::{
-    Changed, ExpectedVersion, Fired, LastRun, Paused, Position, Rewind, RunAfter, RunDependency,
-    SLOTS_KEPT, SchedulePlan, ScheduleRecord, Settled, SlotRequest,
+    Changed, DependencyStep, Fired, Firing, LastRun, Paused, Position, Result, Rewind,
+    RunDependency, SLOTS_KEPT, SchedulePlan, ScheduleRecord, Schedules, Settled, SlotRequest, Term,
 };
 
 const RECORD: &str = "SELECT p.spec, p.templates, p.paused_at, p.paused_reason, p.paused_by, \
@@ -73,25 +74,25 @@ fn record(row: &Row<'_>) -> rusqlite::Result<ScheduleRecord> {
     })
 }
 
-pub(super) fn one(conn: &Connection, id: &Name) -> DbResult<Option<ScheduleRecord>> {
+fn one(conn: &Connection, id: &Name) -> DbResult<Option<ScheduleRecord>> {
     let mut read = conn.prepare_cached(&format!("{RECORD} WHERE s.id = ?1"))?;
     Ok(read.query_row([id.as_str()], record_or_stub).optional()?)
 }
 
-pub(super) fn list(conn: &Connection, after: &str, limit: u32) -> DbResult<Vec<ScheduleRecord>> {
+fn list(conn: &Connection, after: &str, limit: u32) -> DbResult<Vec<ScheduleRecord>> {
     let sql = format!("{RECORD} WHERE s.id > ?1 ORDER BY s.id LIMIT ?2");
     let mut read = conn.prepare_cached(&sql)?;
     let rows = read.query_map(params![after, limit], record_or_stub)?;
     Ok(row::readable("a schedule", rows)?)
 }
 
-pub(super) fn due(conn: &Connection, now: Timestamp, limit: u32) -> DbResult<Vec<ScheduleRecord>> {
+fn due(conn: &Connection, now: Timestamp, limit: u32) -> DbResult<Vec<ScheduleRecord>> {
     let sql = format!("{RECORD} WHERE s.next_fire <= ?1 ORDER BY s.next_fire, s.id");
     let mut read = conn.prepare_cached(&sql)?;
     first(&mut read.query(params![now.as_millis()])?, limit)
 }
 
-pub(super) fn ahead(conn: &Connection, of: Timestamp, limit: u32) -> DbResult<Vec<ScheduleRecord>> {
+fn ahead(conn: &Connection, of: Timestamp, limit: u32) -> DbResult<Vec<ScheduleRecord>> {
     let sql = format!("{RECORD} WHERE s.handled > ?1 ORDER BY s.id");
     let mut read = conn.prepare_cached(&sql)?;
     first(&mut read.query(params![of.as_millis()])?, limit)
@@ -114,14 +115,14 @@ fn first(rows: &mut Rows<'_>, limit: u32) -> DbResult<Vec<ScheduleRecord>> {
     Ok(all)
 }
 
-pub(super) fn next_fire(conn: &Connection, after: Timestamp) -> DbResult<Option<Timestamp>> {
+fn next_fire(conn: &Connection, after: Timestamp) -> DbResult<Option<Timestamp>> {
     let mut read = conn.prepare_cached(
         "SELECT next_fire FROM schedules WHERE next_fire > ?1 ORDER BY next_fire LIMIT 1",
     )?;
     Ok(read.query_row([after.as_millis()], |row| row::time(row, 0)).optional()?)
 }
 
-pub(super) fn add(tx: &mut Tx<'_>, new: &NewPlan, now: Timestamp) -> DbResult<bool> {
+fn add(tx: &mut Tx<'_>, new: &NewPlan, now: Timestamp) -> DbResult<bool> {
     if version(tx, &new.plan.spec.id)?.is_some() {
         return Ok(false);
     }
@@ -188,7 +189,7 @@ fn version(tx: &Tx<'_>, id: &Name) -> DbResult<Option<(u64, Timestamp)>> {
     Ok(found.optional()?)
 }
 
-pub(super) fn change(
+fn change(
     tx: &mut Tx<'_>,
     expected: (u64, Timestamp),
     new: &NewPlan,
@@ -212,7 +213,7 @@ pub(super) fn change(
     Ok(Changed::Done { version })
 }
 
-fn move_to(tx: &Tx<'_>, id: &Name, to: Position) -> DbResult<()> {
+pub(super) fn move_to(tx: &Tx<'_>, id: &Name, to: Position) -> DbResult<()> {
     tx.conn
         .prepare_cached(
             "UPDATE schedules SET handled = ?2, next_slot = ?3, next_fire = ?4 WHERE id = ?1",
@@ -226,7 +227,7 @@ fn move_to(tx: &Tx<'_>, id: &Name, to: Position) -> DbResult<()> {
     Ok(())
 }
 
-pub(super) fn remove(tx: &mut Tx<'_>, id: &Name, expected: Option<u64>) -> DbResult<Changed> {
+fn remove(tx: &mut Tx<'_>, id: &Name, expected: Option<u64>) -> DbResult<Changed> {
     let Some((version, _)) = version(tx, id)? else { return Ok(Changed::Missing) };
     if expected.is_some_and(|expected| expected != version) {
         return Ok(Changed::Stale);
@@ -241,59 +242,7 @@ pub(super) fn remove(tx: &mut Tx<'_>, id: &Name, expected: Option<u64>) -> DbRes
     Ok(Changed::Done { version })
 }
 
-fn is_current(tx: &Tx<'_>, basis: &ExpectedVersion) -> DbResult<bool> {
-    let mut find = tx.conn.prepare_cached(
-        "SELECT s.version, s.handled, s.last_run, j.status \
-         FROM schedules s LEFT JOIN jobs j ON j.id = s.last_run WHERE s.id = ?1",
-    )?;
-    let found = find.query_row([basis.id.as_str()], |row| {
-        let ended = match row.get::<_, Option<i64>>(3)? {
-            Some(_) => row::status(row, 3)?.is_final(),
-            None => true,
-        };
-        Ok(ExpectedVersion {
-            id: basis.id.clone(),
-            version: row.get::<_, i64>(0)?.unsigned_abs(),
-            handled: row::time(row, 1)?,
-            last_run: row.get::<_, Option<i64>>(2)?.map(|job| (JobId(job), ended)),
-        })
-    });
-    Ok(found.optional()?.as_ref() == Some(basis))
-}
-
-pub(super) fn fire(
-    tx: &mut Tx<'_>,
-    fires: &[PreparedFiring],
-    now: Timestamp,
-) -> DbResult<Vec<Option<Fired>>> {
-    let mut seen = HashSet::new();
-    let mut answers = Vec::with_capacity(fires.len());
-    for fire in fires {
-        let first = seen.insert(&fire.basis.id);
-        let done = if first && is_current(tx, &fire.basis)? && !ran_before(tx, fire)? {
-            Some(fire_one(tx, fire, now)?)
-        } else {
-            None
-        };
-        answers.push(done);
-    }
-    Ok(answers)
-}
-
-/// Whether a slot of these runs has a job already.
-fn ran_before(tx: &Tx<'_>, fire: &PreparedFiring) -> DbResult<bool> {
-    let mut find = tx.conn.prepare_cached(
-        "SELECT 1 FROM slots WHERE schedule = ?1 AND slot = ?2 AND job IS NOT NULL",
-    )?;
-    for row in fire.runs.iter().filter_map(|run| run.row.as_ref()) {
-        if find.exists(params![fire.basis.id.as_str(), row.slot.as_millis()])? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-pub(super) fn rewind(tx: &mut Tx<'_>, rewinds: &[Rewind]) -> DbResult<Vec<bool>> {
+fn rewind(tx: &mut Tx<'_>, rewinds: &[Rewind]) -> DbResult<Vec<bool>> {
     let mut answers = Vec::with_capacity(rewinds.len());
     for Rewind { basis, row, to } in rewinds {
         let id = &basis.id;
@@ -317,106 +266,7 @@ pub(super) fn rewind(tx: &mut Tx<'_>, rewinds: &[Rewind]) -> DbResult<Vec<bool>>
     Ok(answers)
 }
 
-fn fire_one(tx: &mut Tx<'_>, fire: &PreparedFiring, now: Timestamp) -> DbResult<Fired> {
-    let id = &fire.basis.id;
-    let last = fire.basis.last_run.map(|(job, _)| job);
-    let mut jobs: Vec<JobId> = Vec::with_capacity(fire.runs.len());
-    for run in &fire.runs {
-        let (after, cancel) = match run.after {
-            RunAfter::Nothing => (None, false),
-            RunAfter::Last { cancel } => (last, cancel),
-            RunAfter::Beside => (last, false),
-            RunAfter::Before => (jobs.last().copied(), false),
-        };
-        let job = insert(tx, &run.job, first_status(run.after, after.is_some()), now)?;
-        jobs.push(job);
-        if after.is_some() || run.on_failure.is_some() {
-            let on_failure = run.on_failure.as_deref();
-            let slot = run.row.as_ref().map(|row| row.slot);
-            watch(tx, job, id, slot, after, cancel, on_failure)?;
-        }
-        if let Some(row) = &run.row {
-            put_row(tx, id, &Slot { outcome: with_job(row.outcome, job), ..*row })?;
-        }
-    }
-    for row in &fire.rows {
-        put_row(tx, id, row)?;
-    }
-    let mut alerts = Vec::with_capacity(fire.alerts.len());
-    for alert in &fire.alerts {
-        alerts.push(insert(tx, alert, JobStatus::Pending, now)?);
-    }
-    let for_slots = fire.runs.iter().filter(|run| run.row.is_some()).count();
-    tx.conn
-        .prepare_cached(
-            "UPDATE schedules SET runs = runs + ?2, last_run = ifnull(?3, last_run), \
-             written = written + ?4 WHERE id = ?1",
-        )?
-        .execute(params![
-            id.as_str(),
-            for_slots as i64,
-            jobs.last().map(|job| job.0),
-            (for_slots + fire.rows.len()) as i64,
-        ])?;
-    if let Some(to) = fire.to {
-        move_to(tx, id, to)?;
-    }
-    Ok(Fired { runs: jobs, alerts })
-}
-
-/// Inserts a row of the ledger, or replaces one without a job.
-fn put_row(tx: &Tx<'_>, id: &Name, slot: &Slot) -> DbResult<()> {
-    let columns = slot_columns(&slot.outcome);
-    tx.conn
-        .prepare_cached(
-            "INSERT INTO slots (schedule, slot, last, count, exact, outcome, reason, job, late_ms, \
-             recorded_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
-             ON CONFLICT (schedule, slot) DO UPDATE SET last = excluded.last, \
-             count = excluded.count, exact = excluded.exact, outcome = excluded.outcome, \
-             reason = excluded.reason, job = excluded.job, late_ms = excluded.late_ms, \
-             recorded_at = excluded.recorded_at WHERE slots.job IS NULL",
-        )?
-        .execute(params![
-            id.as_str(),
-            slot.slot.as_millis(),
-            millis(slot.last),
-            integer(slot.count),
-            slot.exact,
-            columns.outcome,
-            columns.reason,
-            columns.job,
-            columns.late_ms,
-            slot.recorded_at.as_millis(),
-        ])?;
-    Ok(())
-}
-
-fn watch(
-    tx: &Tx<'_>,
-    job: JobId,
-    schedule: &Name,
-    slot: Option<Timestamp>,
-    after: Option<JobId>,
-    cancel: bool,
-    on_failure: Option<&str>,
-) -> DbResult<()> {
-    tx.conn
-        .prepare_cached(
-            "INSERT OR IGNORE INTO watched (job, schedule, slot, waits_for, cancel, on_failure) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )?
-        .execute(params![
-            job.0,
-            schedule.as_str(),
-            millis(slot),
-            after.map(|after| after.0),
-            cancel,
-            on_failure,
-        ])?;
-    Ok(())
-}
-
-pub(super) fn slots(conn: &Connection, request: &SlotRequest) -> DbResult<Vec<Slot>> {
+fn slots(conn: &Connection, request: &SlotRequest) -> DbResult<Vec<Slot>> {
     let missed = if request.missed { "AND outcome = 'missed'" } else { "" };
     let mut read = conn.prepare_cached(&format!(
         "SELECT slot, last, count, exact, outcome, reason, job, late_ms, recorded_at FROM slots \
@@ -447,7 +297,7 @@ fn slot(row: &Row<'_>) -> rusqlite::Result<Slot> {
     })
 }
 
-pub(super) fn missed_since(conn: &Connection, since: Timestamp) -> DbResult<Vec<(Name, u64)>> {
+fn missed_since(conn: &Connection, since: Timestamp) -> DbResult<Vec<(Name, u64)>> {
     let mut read = conn.prepare_cached(
         "SELECT schedule, sum(count) FROM slots \
          WHERE outcome = 'missed' AND recorded_at >= ?1 GROUP BY schedule ORDER BY schedule",
@@ -487,11 +337,11 @@ fn watched_row(row: &Row<'_>) -> rusqlite::Result<RunDependency> {
     })
 }
 
-pub(super) fn is_watching(conn: &Connection) -> DbResult<bool> {
+fn is_watching(conn: &Connection) -> DbResult<bool> {
     Ok(conn.prepare_cached("SELECT 1 FROM watched LIMIT 1")?.exists([])?)
 }
 
-pub(super) fn watched(conn: &Connection, limit: u32) -> DbResult<Vec<RunDependency>> {
+fn watched(conn: &Connection, limit: u32) -> DbResult<Vec<RunDependency>> {
     let mut read = conn.prepare_cached(&format!(
         "{WATCHED} WHERE ifnull(j.status, 5) >= 5 \
          OR (w.waits_for IS NOT NULL \
@@ -502,61 +352,13 @@ pub(super) fn watched(conn: &Connection, limit: u32) -> DbResult<Vec<RunDependen
     Ok(row::readable("a run dependency", rows)?)
 }
 
-pub(super) fn all_watched(conn: &Connection) -> DbResult<Vec<RunDependency>> {
+fn all_watched(conn: &Connection) -> DbResult<Vec<RunDependency>> {
     let mut read = conn.prepare_cached(&format!("{WATCHED} ORDER BY w.job"))?;
     let rows = read.query_map([], watched_row)?;
     Ok(row::readable("a run dependency", rows)?)
 }
 
-pub(super) fn settle(
-    tx: &mut Tx<'_>,
-    settles: &[NewSettle],
-    now: Timestamp,
-) -> DbResult<Vec<Settled>> {
-    let mut answers = Vec::with_capacity(settles.len());
-    for settle in settles {
-        answers.push(match settle {
-            NewSettle::Release(job) => release(tx, *job, now)?,
-            NewSettle::End(job, alert) => {
-                let mut end = tx.conn.prepare_cached("DELETE FROM watched WHERE job = ?1")?;
-                match alert {
-                    _ if end.execute([job])? == 0 => Settled::Nothing,
-                    Some(alert) => Settled::Alerted(insert(tx, alert, JobStatus::Pending, now)?),
-                    None => Settled::Done,
-                }
-            }
-        });
-    }
-    Ok(answers)
-}
-
-fn release(tx: &mut Tx<'_>, job: i64, now: Timestamp) -> DbResult<Settled> {
-    let waited = tx
-        .conn
-        .prepare_cached(
-            "UPDATE watched SET waits_for = NULL WHERE job = ?1 AND waits_for IS NOT NULL",
-        )?
-        .execute([job])?;
-    if waited == 0 {
-        return Ok(Settled::Nothing);
-    }
-    tx.conn
-        .prepare_cached("DELETE FROM watched WHERE job = ?1 AND on_failure IS NULL")?
-        .execute([job])?;
-    let to = next(JobStatus::Created, JobEvent::Admit)?;
-    let mut find = tx.conn.prepare_cached("SELECT lane FROM jobs WHERE id = ?1 AND status = ?2")?;
-    let created = status_code(JobStatus::Created);
-    let Some(lane) = find.query_row([job, created], |row| row.get(0)).optional()? else {
-        return Ok(Settled::Done);
-    };
-    tx.conn
-        .prepare_cached("UPDATE jobs SET status = ?2, run_at = ?3 WHERE id = ?1")?
-        .execute(params![job, status_code(to), now.as_millis()])?;
-    tx.cache.moved(lane, Some(JobStatus::Created), Some(to));
-    Ok(Settled::Admitted)
-}
-
-pub(super) fn prune(tx: &mut Tx<'_>, before: Timestamp, limit: u32) -> DbResult<u64> {
+fn prune(tx: &mut Tx<'_>, before: Timestamp, limit: u32) -> DbResult<u64> {
     let mut gone = tx
         .conn
         .prepare_cached(
@@ -587,7 +389,7 @@ pub(super) fn prune(tx: &mut Tx<'_>, before: Timestamp, limit: u32) -> DbResult<
     Ok(gone as u64)
 }
 
-pub(super) fn import(tx: &mut Tx<'_>, all: &[Import]) -> DbResult<()> {
+fn import(tx: &mut Tx<'_>, all: &[Import]) -> DbResult<()> {
     for (record, new, rows) in all {
         if version(tx, record.id())?.is_none() {
             insert_schedule(tx, record, new)?;
@@ -603,13 +405,145 @@ pub(super) fn import(tx: &mut Tx<'_>, all: &[Import]) -> DbResult<()> {
     Ok(())
 }
 
-pub(super) fn import_watched(
-    tx: &mut Tx<'_>,
-    all: &[(RunDependency, Option<String>)],
-) -> DbResult<()> {
+fn import_watched(tx: &mut Tx<'_>, all: &[(RunDependency, Option<String>)]) -> DbResult<()> {
     for (it, on_failure) in all {
         let after = it.after.map(|(after, _)| after);
         watch(tx, it.job, &it.schedule, it.slot, after, it.cancel, on_failure.as_deref())?;
     }
     Ok(())
+}
+
+#[async_trait]
+impl Schedules for Sqlite {
+    async fn add_schedule(&self, plan: SchedulePlan, now: Timestamp) -> Result<bool> {
+        let action = "store the schedule";
+        let plan = prepared(action, NewPlan::new(plan))?;
+        let run = move |tx: &mut Tx<'_>| add(tx, &plan, now);
+        self.write(action, Kind::Durable, 2, run).await
+    }
+
+    async fn schedule(&self, id: &Name) -> Result<Option<ScheduleRecord>> {
+        let id = id.clone();
+        self.read("read the schedule", move |conn| one(conn, &id)).await
+    }
+
+    async fn schedules(&self, after: Option<Name>, limit: u32) -> Result<Vec<ScheduleRecord>> {
+        let read =
+            move |conn: &Connection| list(conn, after.as_ref().map_or("", Name::as_str), limit);
+        self.read_of(Reads::Piece, "read the schedules", read).await
+    }
+
+    async fn change_schedule(
+        &self,
+        version: u64,
+        handled: Timestamp,
+        plan: SchedulePlan,
+        row: Option<Slot>,
+        now: Timestamp,
+    ) -> Result<Changed> {
+        let action = "change the schedule";
+        let plan = prepared(action, NewPlan::new(plan))?;
+        let run = move |tx: &mut Tx<'_>| change(tx, (version, handled), &plan, row.as_ref(), now);
+        self.write(action, Kind::Durable, 3, run).await
+    }
+
+    async fn remove_schedule(&self, id: &Name, version: Option<u64>) -> Result<Changed> {
+        let id = id.clone();
+        let run = move |tx: &mut Tx<'_>| remove(tx, &id, version);
+        self.write("remove the schedule", Kind::Durable, 10, run).await
+    }
+
+    async fn due_schedules(&self, now: Timestamp, limit: u32) -> Result<Vec<ScheduleRecord>> {
+        let read = move |conn: &Connection| due(conn, now, limit);
+        self.read_of(Reads::Piece, "read the due schedules", read).await
+    }
+
+    async fn next_fire(&self, after: Timestamp) -> Result<Option<Timestamp>> {
+        self.read("read the due times", move |conn| next_fire(conn, after)).await
+    }
+
+    async fn fire(
+        &self,
+        fires: Vec<Firing>,
+        term: Option<Term>,
+        now: Timestamp,
+    ) -> Result<Vec<Option<Fired>>> {
+        let action = "fire the schedules";
+        let fires = prepared(action, PreparedFiring::all(fires))?;
+        let weight = fires.iter().map(PreparedFiring::weight).sum();
+        let run = move |tx: &mut Tx<'_>| fire(tx, &fires, now);
+        match term {
+            Some(term) => self.lead_write(action, Kind::Durable, weight, term, run).await,
+            None => self.write(action, Kind::Durable, weight, run).await,
+        }
+    }
+
+    async fn slots(&self, request: SlotRequest) -> Result<Vec<Slot>> {
+        let read = move |conn: &Connection| slots(conn, &request);
+        self.read_of(Reads::Piece, "read the ledger", read).await
+    }
+
+    async fn missed_since(&self, since: Timestamp) -> Result<Vec<(Name, u64)>> {
+        let read = move |conn: &Connection| missed_since(conn, since);
+        self.read_of(Reads::Piece, "read the missed slots", read).await
+    }
+
+    async fn is_watching(&self) -> Result<bool> {
+        self.read("read the run dependencies", is_watching).await
+    }
+
+    async fn watched(&self, limit: u32) -> Result<Vec<RunDependency>> {
+        let read = move |conn: &Connection| watched(conn, limit);
+        self.read("read the run dependencies", read).await
+    }
+
+    async fn settle(
+        &self,
+        settles: Vec<DependencyStep>,
+        term: Term,
+        now: Timestamp,
+    ) -> Result<Vec<Settled>> {
+        let action = "settle the run dependencies";
+        let settles = prepared(action, NewSettle::all(settles))?;
+        let weight = settles.len() * 3;
+        let run = move |tx: &mut Tx<'_>| settle(tx, &settles, now);
+        self.lead_write(action, Kind::Durable, weight, term, run).await
+    }
+
+    async fn schedules_ahead(&self, of: Timestamp, limit: u32) -> Result<Vec<ScheduleRecord>> {
+        let action = "read the schedules ahead of the clock";
+        self.read(action, move |conn| ahead(conn, of, limit)).await
+    }
+
+    async fn rewind(&self, rewinds: Vec<Rewind>, term: Term, _now: Timestamp) -> Result<Vec<bool>> {
+        let weight = rewinds.len() * 4;
+        let run = move |tx: &mut Tx<'_>| rewind(tx, &rewinds);
+        self.lead_write("rewind the schedules", Kind::Durable, weight, term, run).await
+    }
+
+    async fn prune_slots(&self, before: Timestamp, limit: u32, term: Term) -> Result<u64> {
+        let run = move |tx: &mut Tx<'_>| prune(tx, before, limit);
+        let (action, weight) = ("delete old slots", limit as usize);
+        self.lead_write(action, Kind::Durable, weight, term, run).await
+    }
+
+    async fn import_schedules(&self, all: Vec<(ScheduleRecord, Vec<Slot>)>) -> Result<()> {
+        let action = "import the schedules";
+        let weight = all.iter().map(|(_, slots)| 2 + slots.len()).sum();
+        let all = prepared(action, prepared_firing::imports(all))?;
+        let run = move |tx: &mut Tx<'_>| import(tx, &all);
+        self.write(action, Kind::Durable, weight, run).await
+    }
+
+    async fn all_watched(&self) -> Result<Vec<RunDependency>> {
+        self.read_of(Reads::Scan, "read the run dependencies", all_watched).await
+    }
+
+    async fn import_watched(&self, watched: Vec<RunDependency>) -> Result<()> {
+        let action = "import the run dependencies";
+        let all = prepared(action, prepared_firing::watched(watched))?;
+        let weight = all.len();
+        let run = move |tx: &mut Tx<'_>| import_watched(tx, &all);
+        self.write(action, Kind::Durable, weight, run).await
+    }
 }

@@ -126,7 +126,7 @@ async fn frequent_statements_read_an_index_in_its_order() {
         (due, "jobs_due"),
         (live, "jobs_status"),
         (of_worker, "jobs_live"),
-        (keep::DELETE_LOGS, "SEARCH logs USING PRIMARY KEY (job=? AND attempt=? AND seq=?)"),
+        (retention::DELETE_LOGS, "SEARCH logs USING PRIMARY KEY (job=? AND attempt=? AND seq=?)"),
     ];
     let conn = open::reader(&folder.path().join("orx.db")).expect("a reader");
     for (sql, index) in cases {
@@ -184,9 +184,9 @@ async fn a_list_reads_the_index_of_its_filter_in_order() {
     ];
     let conn = open::reader(&folder.path().join("orx.db")).expect("a reader");
     for (text, dead, indexes) in cases {
-        let found = read::plan(&conn, &filter(text), dead).expect("a plan").expect("may match");
+        let found = lists::plan(&conn, &filter(text), dead).expect("a plan").expect("may match");
         for oldest_first in [false, true] {
-            let sql = crate::filter_pushdown::ids::<read::InSqlite>(
+            let sql = crate::filter_pushdown::ids::<lists::InSqlite>(
                 &found.sources,
                 oldest_first,
                 "?1",

@@ -1,33 +1,80 @@
-//! Imports jobs and keys of another store unchanged, and reads and writes the home of the store.
+//! Exports and imports of jobs and keys, unchanged, and the home of the store.
 
-use orx_model::{Job, Lane};
-use rusqlite::{Connection, params};
+use async_trait::async_trait;
+use orx_model::{Job, JobId, Lane};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::db_error::DbResult;
-use super::enqueue;
-use super::row::{exit_columns, integer, millis, status_code, urgency};
+use super::row::{self, exit_columns, integer, millis, status_code, urgency};
 use super::writer::Tx;
+use super::{Kind, ROW_BYTES, Sqlite, enqueue};
+use crate::budget::Reads;
+use crate::columns::{JobColumn, Row as _};
+use crate::error::prepared;
 use crate::prepared_job::SpecText;
-use crate::{Home, JobExport, RetainedKey};
+use crate::{Home, JobExport, Result, RetainedKey, RowCounts, Transfer};
 
 /// An exported job, serialized for its rows.
 #[derive(Debug)]
-pub(super) struct PreparedImport {
+struct PreparedImport {
     export: JobExport,
     text: SpecText,
 }
 
 impl PreparedImport {
-    pub(super) fn new(export: JobExport) -> Result<Self, serde_json::Error> {
+    fn new(export: JobExport) -> std::result::Result<Self, serde_json::Error> {
         Ok(Self { text: SpecText::new(&export.job.spec)?, export })
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         self.text.spec.len()
     }
 }
 
-pub(super) fn import(tx: &mut Tx<'_>, imports: &[PreparedImport]) -> DbResult<u64> {
+/// Jobs and their attempts, ordered by id, above `after`.
+fn export(conn: &Connection, after: i64, limit: u32) -> DbResult<Vec<JobExport>> {
+    let sql = format!("{} WHERE j.id > ?1 ORDER BY j.id LIMIT ?2", row::JOB);
+    let mut read = conn.prepare_cached(&sql)?;
+    let rows = read.query_map(params![after, limit], |row| {
+        Ok(JobExport {
+            job: row::job_or_stub(row)?,
+            key_hash: None,
+            expire_at: row::Columns(row).optional_time(JobColumn::expire_at)?,
+            dead_at: row::Columns(row).optional_time(JobColumn::dead_at)?,
+            attempts: Vec::new(),
+        })
+    })?;
+    let mut exports = rows.collect::<std::result::Result<Vec<_>, _>>()?;
+    let mut ended =
+        conn.prepare_cached(&format!("{} WHERE a.job = ?1 ORDER BY a.number", row::ATTEMPT))?;
+    let mut hash = conn.prepare_cached("SELECT hash FROM keys WHERE key = ?1")?;
+    for export in &mut exports {
+        let id = export.job.id;
+        if let Some(key) = &export.job.spec.key {
+            export.key_hash = hash.query_row([key], |row| row.get(0)).optional()?.flatten();
+        }
+        let attempts = ended.query_map([id.0], row::attempt)?;
+        export.attempts = row::readable("an attempt", attempts)?;
+    }
+    Ok(exports)
+}
+
+fn row_counts(conn: &Connection) -> DbResult<RowCounts> {
+    let mut read = conn.prepare_cached(include_str!("../row_counts.sql"))?;
+    let count = |row: &Row<'_>, column| row.get::<_, i64>(column).map(i64::unsigned_abs);
+    Ok(read.query_row([], |row| {
+        Ok(RowCounts {
+            attempts: count(row, 0)?,
+            log_chunks: count(row, 1)?,
+            keys: count(row, 2)?,
+            slots: count(row, 3)?,
+            watched: count(row, 4)?,
+            tokens: count(row, 5)?,
+        })
+    })?)
+}
+
+fn import(tx: &mut Tx<'_>, imports: &[PreparedImport]) -> DbResult<u64> {
     let mut known = tx.conn.prepare_cached("SELECT 1 FROM jobs WHERE id = ?1")?;
     let mut new = 0;
     for PreparedImport { export, text } in imports {
@@ -131,7 +178,32 @@ fn attempts(tx: &Tx<'_>, export: &JobExport) -> DbResult<()> {
     Ok(())
 }
 
-pub(super) fn import_keys(tx: &mut Tx<'_>, keys: &[RetainedKey]) -> DbResult<()> {
+fn kept_keys(conn: &Connection, after: &str, limit: u32) -> DbResult<Vec<RetainedKey>> {
+    let mut read = conn.prepare_cached(
+        "SELECT key, job, hash, status, kept_until FROM keys \
+         WHERE kept_until IS NOT NULL AND key > ?1 ORDER BY key",
+    )?;
+    let mut rows = read.query([after])?;
+    let mut keys = Vec::new();
+    while keys.len() < limit as usize
+        && let Some(row) = rows.next()?
+    {
+        keys.extend(row::readable("a key", std::iter::once(kept_key(row)))?);
+    }
+    Ok(keys)
+}
+
+fn kept_key(row: &Row<'_>) -> rusqlite::Result<RetainedKey> {
+    Ok(RetainedKey {
+        key: row.get(0)?,
+        job: JobId(row.get(1)?),
+        hash: row.get(2)?,
+        status: row::status(row, 3)?,
+        kept_until: row::time(row, 4)?,
+    })
+}
+
+fn import_keys(tx: &mut Tx<'_>, keys: &[RetainedKey]) -> DbResult<()> {
     let mut insert = tx.conn.prepare_cached(
         "INSERT OR IGNORE INTO keys (key, job, hash, status, kept_until) \
          VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -148,12 +220,12 @@ pub(super) fn import_keys(tx: &mut Tx<'_>, keys: &[RetainedKey]) -> DbResult<()>
     Ok(())
 }
 
-pub(super) fn skip_jobs(tx: &mut Tx<'_>, next: i64) -> DbResult<()> {
+fn skip_jobs(tx: &mut Tx<'_>, next: i64) -> DbResult<()> {
     tx.cache.skip_jobs(next);
     tx.cache.keep_next_job(tx.conn)
 }
 
-pub(super) fn home(conn: &Connection) -> DbResult<Home> {
+fn home(conn: &Connection) -> DbResult<Home> {
     let mut home = Home::default();
     let mut facts = conn.prepare_cached("SELECT key, value FROM home")?;
     let mut rows = facts.query([])?;
@@ -163,10 +235,64 @@ pub(super) fn home(conn: &Connection) -> DbResult<Home> {
     Ok(home)
 }
 
-pub(super) fn put_home(tx: &mut Tx<'_>, home: &Home) -> DbResult<()> {
+fn put_home(tx: &mut Tx<'_>, home: &Home) -> DbResult<()> {
     tx.conn.execute("DELETE FROM home WHERE key <> 'id'", [])?;
     for (key, value) in home.facts() {
         tx.conn.execute("INSERT INTO home (key, value) VALUES (?1, ?2)", [key, value])?;
     }
     Ok(())
+}
+
+#[async_trait]
+impl Transfer for Sqlite {
+    async fn row_counts(&self) -> Result<RowCounts> {
+        self.read_of(Reads::Scan, "count the rows", row_counts).await
+    }
+
+    async fn export(&self, after: Option<JobId>, limit: u32) -> Result<Vec<JobExport>> {
+        let after = after.map_or(0, |after| after.0);
+        let read = move |conn: &Connection| export(conn, after, limit);
+        self.read_of(Reads::Scan, "read the jobs", read).await
+    }
+
+    async fn import(&self, jobs: Vec<JobExport>) -> Result<u64> {
+        let action = "import the jobs";
+        let imports = jobs.into_iter().map(PreparedImport::new);
+        let imports = imports.collect::<std::result::Result<Vec<_>, _>>();
+        let imports = prepared(action, imports)?;
+        let weight = imports.iter().map(|one| 1 + one.bytes() / ROW_BYTES).sum();
+        let run = move |tx: &mut Tx<'_>| import(tx, &imports);
+        self.write(action, Kind::Durable, weight, run).await
+    }
+
+    async fn export_keys(&self, after: Option<String>, limit: u32) -> Result<Vec<RetainedKey>> {
+        let after = after.unwrap_or_default();
+        let read = move |conn: &Connection| kept_keys(conn, &after, limit);
+        self.read_of(Reads::Scan, "read the keys", read).await
+    }
+
+    async fn home(&self) -> Result<Home> {
+        self.read("read where the store is served", home).await
+    }
+
+    async fn put_home(&self, home: Home) -> Result<()> {
+        let run = move |tx: &mut Tx<'_>| put_home(tx, &home);
+        self.write("record where the store is served", Kind::Durable, 1, run).await
+    }
+
+    async fn import_keys(&self, keys: Vec<RetainedKey>) -> Result<()> {
+        let weight = keys.len();
+        let run = move |tx: &mut Tx<'_>| import_keys(tx, &keys);
+        self.write("import the keys", Kind::Durable, weight, run).await
+    }
+
+    async fn next_job(&self) -> Result<JobId> {
+        let run = |tx: &mut Tx<'_>| Ok(JobId(tx.cache.peek_next_job()));
+        self.write("read the next id", Kind::Advisory, 1, run).await
+    }
+
+    async fn skip_jobs(&self, next: JobId) -> Result<()> {
+        let run = move |tx: &mut Tx<'_>| skip_jobs(tx, next.0);
+        self.write("skip ids", Kind::Durable, 1, run).await
+    }
 }
