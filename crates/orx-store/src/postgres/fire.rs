@@ -6,10 +6,10 @@ use std::sync::Arc;
 use orx_model::schedule::Slot;
 use orx_model::{JobEvent, JobId, JobStatus, Name, Timestamp, next};
 
-use super::change::firsts;
 use super::db_error::{DbError, DbResult};
 use super::enqueue::spec_values;
 use super::executor::Kind;
+use super::jobs::firsts;
 use super::lanes::LaneId;
 use super::row::Columns;
 use super::sql::{Statement, Value};

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::Inner;
 use super::db_error::{DbError, DbResult};
 use super::enqueue::Enqueue;
-use super::outcome::Record;
+use super::outcomes::Record;
 use crate::{Result, StoreError};
 
 /// Maximum number of calls in a statement, and their weight.

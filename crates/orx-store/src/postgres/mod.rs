@@ -15,20 +15,22 @@
 //! The text of a statement contains no value. A server that logs failed statements, the default, therefore
 //! logs no argument of a job; a server that logs all statements logs their values too.
 
-mod change;
 mod claim;
 mod db_error;
+mod dead_letters;
+mod dispatch;
 mod enqueue;
 mod executor;
 mod fire;
 mod group;
-mod keep;
+mod jobs;
 mod lanes;
-mod lease;
+mod leases;
+mod lists;
+mod logs;
 mod open;
-mod outcome;
-mod read;
-mod read_beside;
+mod outcomes;
+mod retention;
 mod row;
 mod schedules;
 mod sessions;
@@ -37,7 +39,9 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod tokens;
 mod transfer;
+mod workers;
 
 use std::fmt;
 use std::sync::Arc;
@@ -52,7 +56,10 @@ use self::group::Groups;
 use self::lanes::Lanes;
 use self::sessions::Sessions;
 use crate::budget;
+use crate::filter_pushdown::SCAN_MAX;
 use crate::{Durability, Result, StoreError};
+
+const TOO_BROAD: StoreError = StoreError::TooBroad { limit: SCAN_MAX };
 
 /// How a [`Postgres`] connects and how long it waits. [`PostgresOptions::new`] sets the defaults.
 #[derive(Clone)]

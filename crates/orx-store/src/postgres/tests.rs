@@ -248,13 +248,13 @@ async fn a_list_reads_the_jobs_of_its_filter_from_an_index_in_its_order() {
             };
             let walk = Walk::page(request.clone(), NOW);
             let want = walk.want().expect("a window");
-            let ids = read::ids(&found.sources, false, want);
+            let ids = lists::ids(&found.sources, false, want);
             let steps = plan(&database, &ids).await;
             for index in indexes {
                 assert!(steps.contains(index), "{text} does not read {index}:\n{steps}");
             }
-            let page = read::page_statement(&found, &walk, want);
-            let window = read::window_statement(&found, &walk, want);
+            let page = lists::page_statement(&found, &walk, want);
+            let window = lists::window_statement(&found, &walk, want);
             for statement in [page, window] {
                 let steps = plan(&database, &statement).await;
                 for table in ["jobs", "specs", "terms"] {

@@ -1,23 +1,79 @@
-//! Imports jobs and keys from another store, and records where the store is served.
+//! Exports and imports of jobs and keys, unchanged, and the home of the store.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use orx_model::job::{CancelRequest, Progress};
-use orx_model::{Attempt, Job, Lane, LiveAttempt};
+use orx_model::{Attempt, Job, JobId, Lane, LiveAttempt};
 
 use super::db_error::DbResult;
 use super::enqueue::spec_values;
 use super::executor::Kind;
-use super::row::Columns;
-use super::sql::Statement;
-use super::{Inner, sql};
+use super::row::{self, ATTEMPT, Columns, JOB, wrong};
+use super::sql::{self, Statement};
+use super::{Inner, Postgres};
 use crate::codec::{exit_columns, integer, millis, status_code, urgency};
-use crate::columns::Row as _;
+use crate::columns::{JobColumn, Row as _};
 use crate::prepared_job::SpecText;
-use crate::{Home, JobExport, RetainedKey};
+use crate::{Home, JobExport, Result, RetainedKey, RowCounts, Transfer};
 
 impl Inner {
-    pub(super) async fn import(self: &Arc<Self>, exports: &[JobExport]) -> DbResult<u64> {
+    /// Jobs above `after` with their attempts and keys, by id.
+    async fn export(&self, after: i64, limit: u32) -> DbResult<Vec<JobExport>> {
+        let values = [("after", sql::int(after)), ("limit", sql::int(i64::from(limit)))];
+        let ids = "SELECT id FROM jobs WHERE id > :after ORDER BY id LIMIT :limit";
+        // Several reads are safe: nothing else uses the store during an export.
+        let jobs = format!("{JOB} WHERE j.id IN ({ids}) ORDER BY j.id");
+        let jobs = self.rows(Kind::Scan, sql::fill(&jobs, values.clone())).await?;
+        let ended = format!("{ATTEMPT} WHERE a.job IN ({ids}) ORDER BY a.job, a.number");
+        let mut attempts: HashMap<JobId, Vec<Attempt>> = HashMap::new();
+        for row in &self.rows(Kind::Scan, sql::fill(&ended, values)).await? {
+            for attempt in row::readable("an attempt", std::slice::from_ref(row), row::attempt)? {
+                attempts.entry(attempt.job).or_default().push(attempt);
+            }
+        }
+        let export = |row| {
+            let (job, row) = (row::job_or_stub(row)?, Columns(row));
+            Ok(JobExport {
+                attempts: attempts.remove(&job.id).unwrap_or_default(),
+                job,
+                key_hash: None,
+                expire_at: row.optional_time(JobColumn::expire_at)?,
+                dead_at: row.optional_time(JobColumn::dead_at)?,
+            })
+        };
+        let mut exports = jobs.iter().map(export).collect::<DbResult<Vec<_>>>()?;
+        let keys = exports.iter().filter_map(|export| export.job.spec.key.as_deref());
+        let hashes = sql::fill(
+            "select key, hash from keys where key = any(:keys)",
+            [("keys", sql::texts(keys))],
+        );
+        let mut by_key = HashMap::new();
+        for row in &self.rows(Kind::Scan, hashes).await? {
+            by_key.insert(Columns(row).text(0)?, Columns(row).optional_text(1)?);
+        }
+        for export in &mut exports {
+            let key = export.job.spec.key.as_deref();
+            export.key_hash = key.and_then(|key| by_key.remove(key)).flatten();
+        }
+        Ok(exports)
+    }
+
+    async fn row_counts(&self) -> DbResult<RowCounts> {
+        let rows = self.rows(Kind::Scan, include_str!("../row_counts.sql")).await?;
+        let row = Columns(rows.first().ok_or_else(|| wrong(0, "no row"))?);
+        Ok(RowCounts {
+            attempts: row.unsigned(0)?,
+            log_chunks: row.unsigned(1)?,
+            keys: row.unsigned(2)?,
+            slots: row.unsigned(3)?,
+            watched: row.unsigned(4)?,
+            tokens: row.unsigned(5)?,
+        })
+    }
+
+    async fn import(self: &Arc<Self>, exports: &[JobExport]) -> DbResult<u64> {
         let lane = |export: &JobExport| Lane {
             queue: export.job.spec.queue.clone(),
             handler: export.job.spec.handler().cloned(),
@@ -32,7 +88,36 @@ impl Inner {
         rows.first().map(|row| Columns(row).unsigned(0)).transpose().map(Option::unwrap_or_default)
     }
 
-    pub(super) async fn import_keys(&self, keys: &[RetainedKey]) -> DbResult<()> {
+    async fn kept_keys(&self, after: &str, limit: u32) -> DbResult<Vec<RetainedKey>> {
+        let key = |row: &_| {
+            let row = Columns(row);
+            Ok(RetainedKey {
+                key: row.text(0)?,
+                job: row.job(1)?,
+                hash: row.optional_text(2)?,
+                status: row.status(3)?,
+                kept_until: row.time(4)?,
+            })
+        };
+        let mut after = after.to_owned();
+        loop {
+            let values = [("after", sql::text(&after)), ("limit", sql::int(i64::from(limit)))];
+            let message = sql::fill(
+                "select key, job, hash, status, kept_until from keys \
+                 where kept_until is not null and key > :after order by key limit :limit",
+                values,
+            );
+            let rows = self.rows(Kind::Scan, message).await?;
+            let keys = row::readable("a key", &rows, key)?;
+            // A page of only unreadable keys is not the end.
+            match rows.last().filter(|_| keys.is_empty()) {
+                Some(last) => after = Columns(last).text(0)?,
+                None => return Ok(keys),
+            }
+        }
+    }
+
+    async fn import_keys(&self, keys: &[RetainedKey]) -> DbResult<()> {
         let values = [
             ("keys", sql::texts(keys.iter().map(|key| key.key.as_str()))),
             ("jobs", sql::ints(keys.iter().map(|key| key.job.0))),
@@ -50,7 +135,23 @@ impl Inner {
         self.rows(Kind::Repeatable, message).await.map(drop)
     }
 
-    pub(super) async fn home(&self) -> DbResult<Home> {
+    async fn next_job(&self) -> DbResult<i64> {
+        let message =
+            "select case when is_called then last_value + 1 else last_value end from job_ids";
+        let rows = self.rows(Kind::Read, message).await?;
+        rows.first().map(|row| Columns(row).int(0)).transpose().map(|next| next.unwrap_or(1))
+    }
+
+    async fn skip_jobs(&self, next: i64) -> DbResult<()> {
+        let message = sql::fill(
+            "select setval('job_ids', greatest(:next, case when is_called then last_value + 1 \
+             else last_value end), false) from job_ids, (:settings) s",
+            [("next", sql::int(next))],
+        );
+        self.rows(Kind::Repeatable, message).await.map(drop)
+    }
+
+    async fn home(&self) -> DbResult<Home> {
         let rows = self.rows(Kind::Read, "select key, value from home").await?;
         let mut home = Home::default();
         for row in &rows {
@@ -59,7 +160,7 @@ impl Inner {
         Ok(home)
     }
 
-    pub(super) async fn put_home(&self, home: &Home) -> DbResult<()> {
+    async fn put_home(&self, home: &Home) -> DbResult<()> {
         let (keys, values): (Vec<&str>, Vec<&str>) = home.facts().unzip();
         let values = [("keys", sql::texts(keys)), ("facts", sql::texts(values))];
         let message = sql::fill(
@@ -73,22 +174,13 @@ impl Inner {
         );
         self.rows(Kind::Repeatable, message).await.map(drop)
     }
-
-    pub(super) async fn skip_jobs(&self, next: i64) -> DbResult<()> {
-        let message = sql::fill(
-            "select setval('job_ids', greatest(:next, case when is_called then last_value + 1 \
-             else last_value end), false) from job_ids, (:settings) s",
-            [("next", sql::int(next))],
-        );
-        self.rows(Kind::Repeatable, message).await.map(drop)
-    }
 }
 
 fn statement(exports: &[JobExport], lanes: Vec<i64>) -> DbResult<Statement> {
     let specs = exports
         .iter()
         .map(|export| SpecText::new(&export.job.spec))
-        .collect::<Result<Vec<_>, _>>()?;
+        .collect::<std::result::Result<Vec<_>, _>>()?;
     let jobs = || exports.iter().map(|export| &export.job);
     let live = || jobs().map(|job| job.state.live.as_ref());
     let progress = || live().map(|live| live.and_then(|live| live.progress.as_ref()));
@@ -164,4 +256,45 @@ fn statement(exports: &[JobExport], lanes: Vec<i64>) -> DbResult<Statement> {
 
 fn progress_text(progress: &Progress) -> Option<&str> {
     progress.text.as_deref()
+}
+
+#[async_trait]
+impl Transfer for Postgres {
+    async fn row_counts(&self) -> Result<RowCounts> {
+        self.inner.read("count the rows", self.inner.row_counts()).await
+    }
+
+    async fn export(&self, after: Option<JobId>, limit: u32) -> Result<Vec<JobExport>> {
+        let after = after.map_or(0, |after| after.0);
+        self.inner.read("read the jobs", self.inner.export(after, limit)).await
+    }
+
+    async fn import(&self, exports: Vec<JobExport>) -> Result<u64> {
+        self.inner.write("import the jobs", self.inner.import(&exports)).await
+    }
+
+    async fn export_keys(&self, after: Option<String>, limit: u32) -> Result<Vec<RetainedKey>> {
+        let after = after.unwrap_or_default();
+        self.inner.read("read the keys", self.inner.kept_keys(&after, limit)).await
+    }
+
+    async fn home(&self) -> Result<Home> {
+        self.inner.read("read where the store is served", self.inner.home()).await
+    }
+
+    async fn put_home(&self, home: Home) -> Result<()> {
+        self.inner.write("record where the store is served", self.inner.put_home(&home)).await
+    }
+
+    async fn import_keys(&self, keys: Vec<RetainedKey>) -> Result<()> {
+        self.inner.write("import the keys", self.inner.import_keys(&keys)).await
+    }
+
+    async fn next_job(&self) -> Result<JobId> {
+        self.inner.read("read the next id", self.inner.next_job()).await.map(JobId)
+    }
+
+    async fn skip_jobs(&self, next: JobId) -> Result<()> {
+        self.inner.write("skip ids", self.inner.skip_jobs(next.0)).await
+    }
 }

@@ -1,21 +1,28 @@
-//! Changes by people and by the clock: cancel, retry, promotion, expiry.
+//! Jobs: their reads, counts, cancels and retries.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use async_trait::async_trait;
+use orx_model::filter::Filter;
+use orx_model::wire::{Count, StatusCounts};
 use orx_model::{
-    AttemptStatus, ExecutionId, Incarnation, JobEvent, JobId, JobStatus, Timestamp, next,
+    Attempt, AttemptStatus, ExecutionId, Incarnation, Job, JobEvent, JobId, JobStatus, JobSummary,
+    Name, NewJob, Timestamp, next,
 };
 use sqlx::postgres::PgRow;
 
 use super::db_error::{DbError, DbResult};
+use super::enqueue::Enqueue;
 use super::executor::Kind;
-use super::row::Columns;
-use super::sql::{Statement, Value};
-use super::{Inner, sql};
-use crate::codec::{FORCED, capped, over, status_code};
+use super::row::{self, Columns, JOB};
+use super::sql::{self, Statement, Value};
+use super::{Inner, Postgres, TOO_BROAD};
+use crate::codec::{FORCED, capped, status_code};
 use crate::columns::Row as _;
-use crate::{CancelAnswer, CancelCommand, Promoted, RetryAnswer, Term};
+use crate::error::prepared;
+use crate::prepared_job::PreparedJob;
+use crate::{CancelAnswer, CancelCommand, Enqueued, Jobs, ListRequest, Page, Result, RetryAnswer};
 
 /// Indexes of the commands without an answer; of several for one job, the first, so that commands for one
 /// job run one after the other.
@@ -26,7 +33,7 @@ pub(super) fn firsts<A>(answers: &[Option<A>], job: impl Fn(usize) -> JobId) -> 
 }
 
 /// The statuses in which `event` is legal, and the status that it leads to from each of them.
-fn sources_and_target(event: JobEvent) -> DbResult<(Vec<JobStatus>, JobStatus)> {
+pub(super) fn sources_and_target(event: JobEvent) -> DbResult<(Vec<JobStatus>, JobStatus)> {
     let from: Vec<JobStatus> =
         JobStatus::ALL.into_iter().filter(|status| next(*status, event).is_ok()).collect();
     let to = next(from.first().copied().unwrap_or(JobStatus::Created), event)?;
@@ -38,7 +45,62 @@ fn codes(statuses: &[JobStatus]) -> Value {
 }
 
 impl Inner {
-    pub(super) async fn cancel(
+    async fn job(&self, id: JobId) -> DbResult<Option<Job>> {
+        self.one_job(&format!("{JOB} WHERE j.id = :id"), [("id", sql::int(id.0))]).await
+    }
+
+    async fn jobs(&self, ids: &[JobId]) -> DbResult<Vec<Job>> {
+        let query = format!("{JOB} WHERE j.id = any(:ids) ORDER BY j.id");
+        let message = sql::fill(&query, [("ids", sql::ints(ids.iter().map(|id| id.0)))]);
+        self.rows(Kind::Scan, message).await?.iter().map(row::job_or_stub).collect()
+    }
+
+    async fn job_by_key(&self, key: &str) -> DbResult<Option<Job>> {
+        let query = format!("{JOB} WHERE j.id = (SELECT job FROM keys WHERE key = :key)");
+        self.one_job(&query, [("key", sql::text(key))]).await
+    }
+
+    async fn one_job(
+        &self,
+        query: &str,
+        values: [(&'static str, Value); 1],
+    ) -> DbResult<Option<Job>> {
+        let rows = self.rows(Kind::Read, sql::fill(query, values)).await?;
+        rows.first().map(row::job_or_stub).transpose()
+    }
+
+    async fn attempts(&self, id: JobId) -> DbResult<Vec<Attempt>> {
+        let values = [
+            ("job", sql::int(id.0)),
+            ("running", sql::text(AttemptStatus::Running.as_str())),
+            ("dispatched", sql::text(AttemptStatus::Dispatched.as_str())),
+        ];
+        let message = sql::fill(include_str!("attempts.sql"), values);
+        row::readable("an attempt", &self.rows(Kind::Read, message).await?, row::attempt)
+    }
+
+    pub(super) async fn queue_counts(&self) -> DbResult<Vec<(Name, StatusCounts)>> {
+        let message = include_str!("queue_counts.sql");
+        let mut queues: Vec<(Name, StatusCounts)> = Vec::new();
+        for row in &self.rows(Kind::Piece, message).await? {
+            let row = Columns(row);
+            let Ok(name) = row.name(0) else { continue };
+            if queues.last().is_none_or(|(last, _)| *last != name) {
+                queues.push((name, StatusCounts::default()));
+            }
+            if let (Some((_, counts)), Some(_)) = (queues.last_mut(), row.optional_int(1)?) {
+                *counts.slot(row.status(1)?) = row.unsigned(2)?;
+            }
+        }
+        Ok(queues)
+    }
+
+    async fn oldest_due(&self) -> DbResult<Vec<(Name, Timestamp)>> {
+        let rows = self.rows(Kind::Piece, include_str!("oldest_due.sql")).await?;
+        row::readable("a queue", &rows, |row| Ok((Columns(row).name(0)?, Columns(row).time(1)?)))
+    }
+
+    async fn cancel(
         self: &Arc<Self>,
         cancels: &[CancelCommand],
         now: Timestamp,
@@ -64,11 +126,7 @@ impl Inner {
         }
     }
 
-    pub(super) async fn retry(
-        self: &Arc<Self>,
-        ids: &[JobId],
-        now: Timestamp,
-    ) -> DbResult<Vec<RetryAnswer>> {
+    async fn retry(self: &Arc<Self>, ids: &[JobId], now: Timestamp) -> DbResult<Vec<RetryAnswer>> {
         let (from, to) = sources_and_target(JobEvent::Revive)?;
         let mut answers: Vec<Option<RetryAnswer>> = vec![None; ids.len()];
         loop {
@@ -99,48 +157,6 @@ impl Inner {
                 };
             }
         }
-    }
-
-    pub(super) async fn delete_dead_letters(&self, ids: &[JobId]) -> DbResult<Vec<bool>> {
-        let message = sql::fill(
-            include_str!("delete_dead.sql"),
-            [("jobs", sql::ints(ids.iter().map(|id| id.0)))],
-        );
-        let rows = self.rows(Kind::Durable, message).await?;
-        let forgotten = rows.iter().map(|row| Columns(row).job(0));
-        let mut forgotten: HashSet<JobId> = forgotten.collect::<DbResult<_>>()?;
-        // A job has one dead letter, so the first of equal ids gets it.
-        Ok(ids.iter().map(|id| forgotten.remove(id)).collect())
-    }
-
-    pub(super) async fn promote(
-        self: &Arc<Self>,
-        term: Term,
-        now: Timestamp,
-        limit: u32,
-    ) -> DbResult<Promoted> {
-        let (_, due) = sources_and_target(JobEvent::Due)?;
-        let (_, cancelled) = sources_and_target(JobEvent::Cancel)?;
-        let values = [
-            ("lease", Value::Lease(Some(term))),
-            ("now", sql::int(now.as_millis())),
-            ("limit", sql::int(i64::from(limit))),
-            ("pending", sql::int(status_code(due))),
-            ("scheduled", sql::int(status_code(JobStatus::Scheduled))),
-            ("cancelled", sql::int(status_code(cancelled))),
-            // The reason after a deadline, and the reason otherwise.
-            ("late", sql::text(over(Some(now), now))),
-            ("expired", sql::text(over(None, now))),
-        ];
-        let message = sql::fill(include_str!("promote.sql"), values);
-        let rows = self.rows(Kind::Durable, message).await?;
-        let row = Columns(rows.first().ok_or(DbError::Deposed)?);
-        let (expired, due) = (row.jobs(0)?, row.jobs(1)?);
-        if !expired.is_empty() || !due.is_empty() {
-            self.count();
-        }
-        let more = due.len() >= limit as usize || expired.len() >= limit as usize;
-        Ok(Promoted { due, expired, more })
     }
 }
 
@@ -200,4 +216,64 @@ fn cancel_statement(commands: &[&CancelCommand], now: Timestamp) -> DbResult<Sta
         ("now", sql::int(now.as_millis())),
     ];
     Ok(sql::fill(include_str!("cancel.sql"), values))
+}
+
+#[async_trait]
+impl Jobs for Postgres {
+    async fn enqueue(&self, jobs: Vec<NewJob>, now: Timestamp) -> Result<Vec<Enqueued>> {
+        let action = "accept the jobs";
+        let jobs =
+            jobs.into_iter().map(PreparedJob::new).collect::<std::result::Result<Vec<_>, _>>();
+        let jobs = prepared(action, jobs)?;
+        if jobs.is_empty() {
+            return self.inner.usable().map(|()| Vec::new());
+        }
+        self.inner.gather(Enqueue { jobs, now }).await
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<Job>> {
+        self.inner.read("read the job", self.inner.job(id)).await
+    }
+
+    async fn jobs(&self, ids: Vec<JobId>) -> Result<Vec<Job>> {
+        self.inner.read("read the jobs", self.inner.jobs(&ids)).await
+    }
+
+    async fn job_by_key(&self, key: &str) -> Result<Option<Job>> {
+        self.inner.read("read the job", self.inner.job_by_key(key)).await
+    }
+
+    async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>> {
+        self.inner.read("read the attempts", self.inner.attempts(id)).await
+    }
+
+    async fn list(&self, request: ListRequest, now: Timestamp) -> Result<Page<JobSummary>> {
+        let found = self.inner.read("list the jobs", self.inner.list(request, now)).await?;
+        found.ok_or(TOO_BROAD)
+    }
+
+    async fn count(&self, filter: Filter, most: u64, now: Timestamp) -> Result<Count> {
+        let count = self.inner.count_jobs(filter, most, now);
+        self.inner.read("count the jobs", count).await?.ok_or(TOO_BROAD)
+    }
+
+    async fn queue_counts(&self) -> Result<Vec<(Name, StatusCounts)>> {
+        self.inner.read("count the jobs", self.inner.queue_counts()).await
+    }
+
+    async fn oldest_due(&self) -> Result<Vec<(Name, Timestamp)>> {
+        self.inner.read("read the due times", self.inner.oldest_due()).await
+    }
+
+    async fn cancel(
+        &self,
+        cancels: Vec<CancelCommand>,
+        now: Timestamp,
+    ) -> Result<Vec<CancelAnswer>> {
+        self.inner.write("cancel the jobs", self.inner.cancel(&cancels, now)).await
+    }
+
+    async fn retry(&self, ids: Vec<JobId>, now: Timestamp) -> Result<Vec<RetryAnswer>> {
+        self.inner.write("retry the jobs", self.inner.retry(&ids, now)).await
+    }
 }

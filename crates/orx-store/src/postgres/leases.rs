@@ -1,16 +1,19 @@
-//! The leader's lease and the rows of nodes, by the server's clock.
+//! The lease of the leader, and the nodes, by the clock of the server.
 
 use std::time::Duration;
 
-use orx_model::Incarnation;
+use async_trait::async_trait;
+use orx_model::{Incarnation, Timestamp};
 
 use super::db_error::{DbError, DbResult};
 use super::executor::Kind;
-use super::row::Columns;
-use super::{Inner, sql};
+use super::row::{self, Columns};
+use super::{Inner, Postgres, sql};
 use crate::codec::integer;
 use crate::columns::Row as _;
-use crate::{Lead, LeadRequest, NodeRecord, NodeReport, Term};
+use crate::{
+    Lead, LeadRequest, Leases, NodeRecord, NodeReport, Result, StoreError, Term, Transfer,
+};
 
 /// A column of milliseconds.
 pub(super) fn left(row: Columns<'_>, column: usize) -> DbResult<Duration> {
@@ -18,7 +21,7 @@ pub(super) fn left(row: Columns<'_>, column: usize) -> DbResult<Duration> {
 }
 
 impl Inner {
-    pub(super) async fn lead(&self, request: &LeadRequest) -> DbResult<Lead> {
+    async fn lead(&self, request: &LeadRequest) -> DbResult<Lead> {
         let ttl = i64::try_from(request.ttl.as_millis()).unwrap_or(i64::MAX);
         let values = || {
             [
@@ -45,7 +48,7 @@ impl Inner {
         Err(DbError::Busy)
     }
 
-    pub(super) async fn step_down(&self, term: Term) -> DbResult<bool> {
+    async fn step_down(&self, term: Term) -> DbResult<bool> {
         let message = sql::fill(
             "update lease set holder = null, expires_at = null from (:settings) s \
              where holder = :node and epoch = :epoch returning 1",
@@ -54,7 +57,7 @@ impl Inner {
         Ok(!self.rows(Kind::Durable, message).await?.is_empty())
     }
 
-    pub(super) async fn leader(&self) -> DbResult<Option<(Term, Duration)>> {
+    async fn leader(&self) -> DbResult<Option<(Term, Duration)>> {
         let rows = self.rows(Kind::Read, include_str!("leader.sql")).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         let row = Columns(row);
@@ -62,7 +65,7 @@ impl Inner {
         Ok(Some((term, left(row, 2)?)))
     }
 
-    pub(super) async fn put_node(&self, node: &NodeReport) -> DbResult<()> {
+    async fn put_node(&self, node: &NodeReport) -> DbResult<()> {
         let values = [
             ("node", sql::id(node.node.0)),
             ("name", sql::text(node.name.as_str())),
@@ -75,7 +78,7 @@ impl Inner {
         self.rows(Kind::Advisory, message).await.map(drop)
     }
 
-    pub(super) async fn nodes(&self) -> DbResult<Vec<NodeRecord>> {
+    async fn nodes(&self) -> DbResult<Vec<NodeRecord>> {
         let message = "select node, name, url, version, started_at, seen_at, \
              greatest(0, (extract(epoch from clock_timestamp()) * 1000)::bigint - seen_at), zone_version \
              from nodes order by name, node";
@@ -95,10 +98,10 @@ impl Inner {
                 silent: left(row, 6)?,
             })
         };
-        super::row::readable("a node", &rows, record)
+        row::readable("a node", &rows, record)
     }
 
-    pub(super) async fn remove_nodes(&self, nodes: &[Incarnation]) -> DbResult<()> {
+    async fn remove_nodes(&self, nodes: &[Incarnation]) -> DbResult<()> {
         let message = sql::fill(
             "delete from nodes using (:settings) s where node = any(:nodes)",
             [("nodes", sql::ids(nodes.iter().map(|node| node.0)))],
@@ -109,5 +112,40 @@ impl Inner {
 
 /// Attempts to take a lease that other nodes release meanwhile.
 const LEAD_TRIES: usize = 3;
+
 /// Maximum lease in milliseconds: about 3,000 years, within the range of the server's timestamps.
 const TTL_MAX: i64 = 100_000_000_000_000;
+
+#[async_trait]
+impl Leases for Postgres {
+    /// Uses the clock of the server, not `now`.
+    async fn lead(&self, request: LeadRequest, _now: Timestamp) -> Result<Lead> {
+        let answer = self.inner.write("take the lead", self.all.electing.lead(&request)).await;
+        if let Err(StoreError::Busy) = &answer
+            && let Some(to) = self.home().await?.moved_to
+        {
+            return Err(StoreError::Moved { store: self.inner.name.clone(), to });
+        }
+        answer
+    }
+
+    async fn step_down(&self, term: Term) -> Result<bool> {
+        self.inner.write("step down", self.all.electing.step_down(term)).await
+    }
+
+    async fn leader(&self, _now: Timestamp) -> Result<Option<(Term, Duration)>> {
+        self.inner.read("read the leader", self.inner.leader()).await
+    }
+
+    async fn put_node(&self, node: NodeReport, _now: Timestamp) -> Result<()> {
+        self.inner.write("record the node", self.inner.put_node(&node)).await
+    }
+
+    async fn nodes(&self, _now: Timestamp) -> Result<Vec<NodeRecord>> {
+        self.inner.read("read the nodes", self.inner.nodes()).await
+    }
+
+    async fn remove_nodes(&self, nodes: Vec<Incarnation>) -> Result<()> {
+        self.inner.write("delete the nodes", self.inner.remove_nodes(&nodes)).await
+    }
+}

@@ -1,62 +1,23 @@
-//! Reads of jobs: by id, by key, lists, counts, live attempts.
+//! Lists of jobs and dead letters, and counts of what matches a filter.
 
 use orx_model::filter::Filter;
-use orx_model::message::ExecutionRef;
-use orx_model::settle::ALONE_FROM;
-use orx_model::wire::{Count, StatusCounts};
-use orx_model::{
-    Attempt, AttemptStatus, ExecutionId, Incarnation, Job, JobId, JobSummary, Name, Timestamp,
-};
+use orx_model::wire::Count;
+use orx_model::{JobId, JobSummary, Timestamp};
 use sqlx::postgres::PgRow;
 use tokio::time::{Instant, timeout_at};
 
+use super::Inner;
 use super::db_error::{DbError, DbResult};
 use super::executor::Kind;
-use super::row::{self, COLUMNS, Columns, JOB};
-use super::sql::{Statement, Value};
-use super::{Inner, sql};
+use super::row::{self, COLUMNS, Columns};
+use super::sql::{self, Statement};
 use crate::budget::Reads;
-use crate::codec::integer;
 use crate::columns::{JobColumn, Row as _};
 use crate::filter_pushdown::{self, Dialect, LANES_MAX, LaneRow, Plan, Source, SourceSql};
 use crate::walk::{Found, WINDOW_BYTES, Walk, Want, Window};
-use crate::{DeadLetterRow, Holder, ListRequest, Live, Page};
+use crate::{ListRequest, Page};
 
 impl Inner {
-    pub(super) async fn job(&self, id: JobId) -> DbResult<Option<Job>> {
-        self.one_job(&format!("{JOB} WHERE j.id = :id"), [("id", sql::int(id.0))]).await
-    }
-
-    pub(super) async fn jobs(&self, ids: &[JobId]) -> DbResult<Vec<Job>> {
-        let query = format!("{JOB} WHERE j.id = any(:ids) ORDER BY j.id");
-        let message = sql::fill(&query, [("ids", sql::ints(ids.iter().map(|id| id.0)))]);
-        self.rows(Kind::Scan, message).await?.iter().map(row::job_or_stub).collect()
-    }
-
-    pub(super) async fn job_by_key(&self, key: &str) -> DbResult<Option<Job>> {
-        let query = format!("{JOB} WHERE j.id = (SELECT job FROM keys WHERE key = :key)");
-        self.one_job(&query, [("key", sql::text(key))]).await
-    }
-
-    async fn one_job(
-        &self,
-        query: &str,
-        values: [(&'static str, Value); 1],
-    ) -> DbResult<Option<Job>> {
-        let rows = self.rows(Kind::Read, sql::fill(query, values)).await?;
-        rows.first().map(row::job_or_stub).transpose()
-    }
-
-    pub(super) async fn attempts(&self, id: JobId) -> DbResult<Vec<Attempt>> {
-        let values = [
-            ("job", sql::int(id.0)),
-            ("running", sql::text(AttemptStatus::Running.as_str())),
-            ("dispatched", sql::text(AttemptStatus::Dispatched.as_str())),
-        ];
-        let message = sql::fill(include_str!("attempts.sql"), values);
-        row::readable("an attempt", &self.rows(Kind::Read, message).await?, row::attempt)
-    }
-
     /// `None` if the filter would have to read too many jobs.
     pub(super) async fn list(
         &self,
@@ -65,16 +26,6 @@ impl Inner {
     ) -> DbResult<Option<Page<JobSummary>>> {
         let walk = self.walk(Walk::page(request, now), false).await?;
         Ok(walk.into_page(|found| found.job))
-    }
-
-    /// `None` if the filter would have to read too many jobs.
-    pub(super) async fn dead_letters(
-        &self,
-        request: ListRequest,
-        now: Timestamp,
-    ) -> DbResult<Option<Page<DeadLetterRow>>> {
-        let walk = self.walk(Walk::page(request, now), true).await?;
-        Ok(walk.into_page(Found::letter))
     }
 
     /// `None` if the filter would have to read too many jobs.
@@ -94,7 +45,7 @@ impl Inner {
 
     /// Reads window by window, each from the end of the last one. There is no cursor on the server, and
     /// whether a job that is added meanwhile is included is unspecified.
-    async fn walk(&self, mut walk: Walk, dead: bool) -> DbResult<Walk> {
+    pub(super) async fn walk(&self, mut walk: Walk, dead: bool) -> DbResult<Walk> {
         let until = Instant::now() + self.options.read_deadline;
         let Some(plan) = self.plan(walk.filter(), dead).await? else {
             walk.nothing();
@@ -150,75 +101,6 @@ impl Inner {
             let handler = Some(row.text(2)?).filter(|handler| !handler.is_empty());
             Ok(LaneRow { id: row.int(0)?, queue: row.text(1)?, handler })
         })
-    }
-
-    pub(super) async fn queue_counts(&self) -> DbResult<Vec<(Name, StatusCounts)>> {
-        let message = include_str!("queue_counts.sql");
-        let mut queues: Vec<(Name, StatusCounts)> = Vec::new();
-        for row in &self.rows(Kind::Piece, message).await? {
-            let row = Columns(row);
-            let Ok(name) = row.name(0) else { continue };
-            if queues.last().is_none_or(|(last, _)| *last != name) {
-                queues.push((name, StatusCounts::default()));
-            }
-            if let (Some((_, counts)), Some(_)) = (queues.last_mut(), row.optional_int(1)?) {
-                *counts.slot(row.status(1)?) = row.unsigned(2)?;
-            }
-        }
-        Ok(queues)
-    }
-
-    pub(super) async fn oldest_due(&self) -> DbResult<Vec<(Name, Timestamp)>> {
-        let rows = self.rows(Kind::Piece, include_str!("oldest_due.sql")).await?;
-        row::readable("a queue", &rows, |row| Ok((Columns(row).name(0)?, Columns(row).time(1)?)))
-    }
-
-    pub(super) async fn next_due(&self) -> DbResult<Option<Timestamp>> {
-        let rows = self.rows(Kind::Read, include_str!("next_due.sql")).await?;
-        Ok(rows.first().map(|row| Columns(row).optional_time(0)).transpose()?.flatten())
-    }
-
-    pub(super) async fn live_attempts(&self) -> DbResult<Vec<Live>> {
-        // `status <> 5` makes the server use the index `jobs_status`.
-        let message = format!("{LIVE} where status in (3, 4) and status <> 5 order by id");
-        row::readable("a live attempt", &self.rows(Kind::Piece, message).await?, live)
-    }
-
-    pub(super) async fn live_attempts_of(&self, workers: &[Incarnation]) -> DbResult<Vec<Live>> {
-        let query = format!("{LIVE} where worker = any(:workers) order by id");
-        let workers = sql::ids(workers.iter().map(|worker| worker.0));
-        let message = sql::fill(&query, [("workers", workers)]);
-        row::readable("a live attempt", &self.rows(Kind::Read, message).await?, live)
-    }
-
-    pub(super) async fn holders(
-        &self,
-        executions: &[ExecutionRef],
-    ) -> DbResult<Vec<Option<Holder>>> {
-        let values = [
-            ("jobs", sql::ints(executions.iter().map(|of| of.job.0))),
-            ("executions", sql::ids(executions.iter().map(|of| of.execution.0))),
-        ];
-        let message = sql::fill(include_str!("holders.sql"), values);
-        let holder = |row| {
-            let row = Columns(row);
-            match row.optional_id(0)? {
-                Some(worker) => {
-                    Ok(Some(Holder { worker: Incarnation(worker), attempt: row.count(1)? }))
-                }
-                None => Ok(None),
-            }
-        };
-        self.rows(Kind::Read, message).await?.iter().map(holder).collect()
-    }
-
-    pub(super) async fn dead_letter_count(&self, most: u64) -> DbResult<u64> {
-        let message = format!(
-            "select count(*) from (select from jobs where dead is not null limit {}) letters",
-            integer(most)
-        );
-        let rows = self.rows(Kind::Piece, message).await?;
-        Ok(rows.first().map(|row| Columns(row).unsigned(0)).transpose()?.unwrap_or(0))
     }
 }
 
@@ -351,7 +233,7 @@ fn window(rows: &[PgRow], want: Want, with_args: bool) -> DbResult<Window> {
 
 /// The dialect of PostgreSQL. Its indexes are on `specs`, which is written once, so that a change of status
 /// does not pay for them.
-pub(super) enum InPostgres {}
+enum InPostgres {}
 
 impl Dialect for InPostgres {
     const LANES_OF_ALL: bool = false;
@@ -372,24 +254,4 @@ impl Dialect for InPostgres {
         let parts: Vec<String> = parts.iter().map(|part| format!("({part} {end})")).collect();
         format!("SELECT id FROM ({}) parts {end}", parts.join(" UNION "))
     }
-}
-
-const LIVE: &str = "select id, attempt, execution, worker, status, claimed_at, started_at, \
-     timeout_ms, deadline, cancel_at, greatest(server_lost, lost) from jobs";
-
-fn live(row: &PgRow) -> DbResult<Live> {
-    let row = Columns(row);
-    Ok(Live {
-        job: row.job(0)?,
-        attempt: row.count(1)?,
-        execution: ExecutionId(row.id(2)?),
-        worker: row.incarnation(3)?,
-        status: row.status(4)?,
-        claimed_at: row.time(5)?,
-        started_at: row.optional_time(6)?,
-        timeout_ms: row.optional_int(7)?.and_then(|ms| u64::try_from(ms).ok()),
-        deadline: row.optional_time(8)?,
-        cancel_requested: !row.is_null(9)?,
-        alone: row.count(10)? >= ALONE_FROM,
-    })
 }
