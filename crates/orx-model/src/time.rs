@@ -18,7 +18,7 @@ impl Timestamp {
     /// The last moment of the year 9999.
     pub const MAX: Self = Self(253_402_300_799_999);
 
-    /// Whether it is in the years 0 to 9999, which every reader accepts.
+    /// The instant, if it is in the years 0 to 9999, which every reader accepts.
     fn known(self) -> Option<Self> {
         (Self::MIN..=Self::MAX).contains(&self).then_some(self)
     }

@@ -115,7 +115,7 @@ impl CliError {
         Self::new(Exit::Usage, "usage", message)
     }
 
-    /// Standard output is a pipe whose reader has gone.
+    /// Standard output is a pipe that its reader has closed.
     #[must_use]
     pub(crate) fn is_closed_pipe(&self) -> bool {
         self.code == CLOSED_PIPE

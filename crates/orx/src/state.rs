@@ -1,7 +1,7 @@
 //! The state folder of a machine: files of the server, and how clients find the server.
 //!
 //! - `orx.db`: the SQLite store
-//! - `server.lock`: locked by the server for as long as its process lives
+//! - `server.lock`: locked by the server while its process runs
 //! - `server.json`: the server's address
 //! - `token`: the first admin token
 //! - `server.log`: log of a server that was started in the background
@@ -85,7 +85,7 @@ impl StateDir {
     /// Checks that the folder can be read. A folder that does not exist is fine.
     ///
     /// # Errors
-    /// It cannot be read: then nobody can tell whether a server holds it.
+    /// It cannot be read, so it is unknown whether a server holds it.
     pub(crate) fn check_readable(&self) -> Result<(), CliError> {
         let shown = self.0.display();
         let unreadable = |error: io::Error| {

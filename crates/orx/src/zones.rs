@@ -472,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_understood_is_an_error_that_names_it() {
+    fn an_invalid_zone_is_an_error_that_names_it() {
         let machine = Machine::new();
         let understood = "this machine's time zone is not understood";
         for (tz, part) in [

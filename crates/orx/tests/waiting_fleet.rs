@@ -149,8 +149,11 @@ async fn a_full_disk_of_the_database_and_its_end_show_in_the_status_and_to_waiti
     assert_eq!(machine.orx(["enqueue", "nobody", "-o", "id"]).out, "1\n");
     let waits = Client::start(&machine, "wait", &["wait", "1"]);
     let follows = Client::start(&machine, "logs", &["logs", "-f", "1"]);
-    let attention =
-        || machine.json(["cluster", "status"])["attention"].to_string().contains("disk of the store is full");
+    let attention = || {
+        machine.json(["cluster", "status"])["attention"]
+            .to_string()
+            .contains("disk of the store is full")
+    };
     let ready = || get(&machine, "/readyz");
     assert!(!attention() && ready().contains(" 200 "));
     let filler = small.fill();

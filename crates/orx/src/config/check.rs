@@ -1,4 +1,4 @@
-//! Checks that no type makes: ranges, and settings that exclude or need each other.
+//! Checks beyond types: ranges, and settings that exclude or require each other.
 
 use std::time::Duration;
 
@@ -83,7 +83,7 @@ fn check_context(context: &ContextConfig) -> Result<(), String> {
 }
 
 /// # Errors
-/// In words, which times do not go together.
+/// The times that contradict each other, in words.
 fn check_cluster(times: &ClusterConfig) -> Result<(), String> {
     let all = [
         ("lease", *times.lease),

@@ -11,12 +11,12 @@ use crate::error::CliError;
 /// How to reach a server.
 #[derive(Debug, Clone)]
 pub(crate) struct Connection {
-    /// Tried in turn. Empty: the local server.
+    /// URLs, tried in turn. Empty: the local server.
     pub(crate) urls: Sourced<Vec<String>>,
-    /// `None`: the one in [`Self::token_file`], else the local server's.
+    /// The token. `None`: the one in [`Self::token_file`], else the local server's.
     pub(crate) token: Sourced<Option<Secret>>,
     pub(crate) token_file: Sourced<Option<PathBuf>>,
-    /// Authorities in the place of the system's, PEM.
+    /// PEM file of authorities that replace the system's.
     pub(crate) ca_file: Sourced<Option<PathBuf>>,
     /// Refuse every change.
     pub(crate) read_only: Sourced<bool>,

@@ -1,7 +1,6 @@
-//! The environment of this process: settings are read from it here and nowhere else.
+//! The environment of this process. Only this file reads settings from it.
 //!
-//! Beside settings a command sends variables of its caller along with a job; that reads the
-//! environment by itself.
+//! The code that sends variables of the caller along with a job reads the environment separately.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -21,7 +20,7 @@ impl Environment {
         Self(variables.iter().map(|(name, value)| (name.into(), value.into())).collect())
     }
 
-    /// The variable as it is, also where it is empty.
+    /// The variable, even if it is empty.
     pub(crate) fn raw(&self, name: &str) -> Option<&OsStr> {
         self.0.get(OsStr::new(name)).map(OsString::as_os_str)
     }

@@ -1,4 +1,4 @@
-//! The configuration file: the places where it may be, and how it is read.
+//! Finds and reads the configuration file.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use super::sourced::{Layer, Sourced};
 use super::{Config, check, wrong};
 use crate::error::CliError;
 
-/// A file that was read.
+/// A configuration file with its text positions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConfigFile {
     pub(crate) path: PathBuf,
@@ -23,16 +23,16 @@ impl ConfigFile {
         Self { path: path.to_owned(), line_starts }
     }
 
-    /// The line that has this byte of the file, from 1.
+    /// The line of this byte of the file, from 1.
     pub(crate) fn line(&self, byte: usize) -> usize {
         1 + self.line_starts.partition_point(|start| *start <= byte)
     }
 }
 
-/// The file that is named, or else the first that is there; defaults, where there is none.
+/// Reads the named file, else the first that exists; without one, returns the defaults.
 ///
 /// # Errors
-/// A file that was named and is not there, cannot be read, or is wrong.
+/// A named file that does not exist, or a file that cannot be read or is invalid.
 pub(super) fn load(named: Option<&Path>, environment: &Environment) -> Result<Config, CliError> {
     let flag = named.map(|path| (path.to_owned(), Layer::Flag("--config")));
     let variable = || Some((environment.path("ORX_CONFIG")?, Layer::Variable("ORX_CONFIG")));
@@ -71,12 +71,12 @@ fn read(path: &Path, origin: Layer) -> Result<Option<Config>, CliError> {
 }
 
 /// # Errors
-/// The cause has the line, and the hint the nearest key for one that is not known.
+/// The cause contains the line, and the hint the nearest key for an unknown one.
 pub(super) fn parse(text: &str) -> Result<Config, CliError> {
     let explain = |error: toml::de::Error| {
         let mut explained = wrong("the configuration is wrong".to_owned())
             .cause(error.to_string().trim_end().to_owned());
-        // serde names the key that it found and those that it knows, in backticks.
+        // serde names the unknown key and the known ones in backticks.
         let message = error.message();
         if let Some(rest) = message.strip_prefix("unknown field ") {
             let mut names = rest.split('`').skip(1).step_by(2);

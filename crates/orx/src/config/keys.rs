@@ -16,8 +16,8 @@ use super::values::{Commands, SecretUrl, Span, StoreDurability};
 use crate::daemon::TransportKind;
 use crate::error::CliError;
 
-/// Gives a table `each`, which calls a function with every key and its setting, in the order of
-/// the file. The pattern names all fields, so none is left out.
+/// Defines `each` for a table, which calls a function with every key and its setting, in the order of the
+/// file. The pattern names all fields, so that none is missing.
 macro_rules! table {
     ($table:ident: $($key:ident)*) => {
         impl $table {
@@ -54,7 +54,7 @@ pub(crate) struct ServerConfig {
     pub(crate) tls_cert: Sourced<PathBuf>,
     pub(crate) tls_key: Sourced<PathBuf>,
     pub(crate) insecure_listen: Sourced<bool>,
-    /// URL by which other nodes and workers reach this node. Empty: where it listens.
+    /// URL at which other nodes and workers reach this node. Empty: the address it listens on.
     pub(crate) advertise: Sourced<String>,
     pub(crate) hosts: Sourced<Vec<String>>,
     pub(crate) connections: Sourced<u32>,
@@ -94,7 +94,7 @@ impl Default for StoreConfig {
     }
 }
 
-/// `[transport]`: what carries messages between nodes and workers.
+/// `[transport]`: the transport of messages between nodes and workers.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct TransportConfig {
@@ -113,7 +113,7 @@ impl TransportConfig {
     }
 }
 
-/// `[cluster]`: after which silence nodes and workers count as lost.
+/// `[cluster]`: the times after which silent nodes and workers count as lost.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ClusterConfig {
@@ -149,7 +149,7 @@ impl Default for ClusterConfig {
 pub(crate) struct WorkerConfig {
     /// For people. Empty: the name of the machine.
     pub(crate) name: Sourced<String>,
-    /// URLs, the first is tried first. Empty: the server that a command would find.
+    /// URLs in the order of tries. Empty: the server that a command would find.
     pub(crate) coordinators: Sourced<Vec<String>>,
     /// Empty: the token of that server.
     pub(crate) token_file: Sourced<PathBuf>,
@@ -178,7 +178,7 @@ impl Default for WorkerConfig {
     }
 }
 
-/// `[defaults]`: of jobs that do not name a value themselves.
+/// `[defaults]`: values for jobs that do not set their own.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct JobDefaults {
@@ -209,7 +209,7 @@ impl Default for JobDefaults {
     }
 }
 
-/// `[job.NAME]`: what one job type has in the place of [`JobDefaults`].
+/// `[job.NAME]`: values of one job type that override [`JobDefaults`].
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct JobOverrides {
@@ -233,7 +233,7 @@ pub(crate) struct JobOverrides {
 
 impl JobDefaults {
     /// # Errors
-    /// What is out of range, in words.
+    /// The first value out of range, in words.
     pub(crate) fn retry(&self, own: &JobOverrides) -> Result<RetryPolicy, String> {
         let policy = RetryPolicy {
             retries: own.retries.unwrap_or(*self.retries),
@@ -328,7 +328,7 @@ pub(crate) struct ContextConfig {
     pub(crate) urls: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) token_file: Option<PathBuf>,
-    /// Authorities in the place of the system's, PEM.
+    /// PEM file of authorities that replace the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ca_file: Option<PathBuf>,
     /// The client refuses every change, whatever the token allows.

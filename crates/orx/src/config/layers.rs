@@ -24,12 +24,12 @@ pub(crate) struct Flags<'a> {
 /// All layers, put together and checked.
 ///
 /// # Errors
-/// A value that does not fit, with the flag, the variable or the key that has it.
+/// An invalid value, with its flag, variable or key.
 pub(crate) fn resolve(flags: Flags<'_>, environment: &Environment) -> Result<Config, CliError> {
     put_over(file::load(flags.global.config.as_deref(), environment)?, flags, environment)
 }
 
-/// For what works with a wrong configuration file too: defaults take its place.
+/// Resolves the settings for commands that work without a valid configuration file: defaults replace it.
 ///
 /// # Errors
 /// As for [`resolve`].
@@ -52,10 +52,10 @@ fn put_over(
     Ok(config)
 }
 
-/// The output format that the environment asks for.
+/// The output format of the environment.
 ///
 /// # Errors
-/// There is none of that name.
+/// There is no format of that name.
 pub(crate) fn output_variable(environment: &Environment) -> Result<Option<Format>, CliError> {
     let Some(text) = environment.text("ORX_OUTPUT") else { return Ok(None) };
     match Format::from_str(&text, true) {
@@ -65,7 +65,7 @@ pub(crate) fn output_variable(environment: &Environment) -> Result<Option<Format
     }
 }
 
-/// `ORX_COLOR` stands over what programs have in common. `auto` is no answer: the next one counts.
+/// Whether to use colours. `ORX_COLOR` overrides the common variables; `auto` counts as not set.
 fn color_variable(environment: &Environment) -> Option<(ColorChoice, &'static str)> {
     match environment.text("ORX_COLOR").as_deref() {
         Some("always") => return Some((ColorChoice::Always, "ORX_COLOR")),
@@ -85,7 +85,7 @@ fn state_variable(environment: &Environment) -> Sourced<Option<PathBuf>> {
     if let Some(path) = environment.path("ORX_STATE") {
         return Sourced::new(Some(path), Layer::Variable("ORX_STATE"));
     }
-    // The specification ignores one that is not absolute.
+    // The XDG specification ignores a relative path.
     let xdg = environment.path("XDG_STATE_HOME").filter(|path| path.is_absolute());
     if let Some(path) = xdg {
         return Sourced::new(Some(path.join("orx")), Layer::Variable("XDG_STATE_HOME"));
@@ -143,14 +143,14 @@ impl Config {
     fn take_flags(&mut self, flags: Flags<'_>) -> Result<(), CliError> {
         let global = flags.global;
         self.output.set(global.output, Layer::Flag("--output"));
-        // As `ORX_COLOR=auto` is none, `--color auto` is no answer either.
+        // Like `ORX_COLOR=auto`, `--color auto` counts as not set.
         let color = global.color.filter(|when| *when != ColorChoice::Auto);
         self.color.set(color, Layer::Flag("--color"));
         if let Some(name) = &global.context {
             self.contexts.chosen = Some(Sourced::new(name.clone(), Layer::Flag("--context")));
         }
         self.url.set(global.url.clone().map(Some), Layer::Flag("--url"));
-        // `ORX_LOG` is more exact.
+        // `ORX_LOG` is more specific.
         if global.verbose && self.log.origin() == Layer::Default {
             self.log.set(Some("debug".to_owned()), Layer::Flag("--verbose"));
         }
@@ -217,7 +217,7 @@ impl Config {
         Ok(())
     }
 
-    /// A path that begins with `~/` is one of the user's home.
+    /// A path that begins with `~/` is in the user's home.
     fn expand_home(&mut self, environment: &Environment) {
         let Some(home) = environment.path("HOME") else { return };
         let expand = |path: &mut PathBuf| {

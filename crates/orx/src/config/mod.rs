@@ -1,8 +1,8 @@
-//! The configuration in force: every setting, resolved once, with where it comes from.
+//! The configuration in force: every setting, resolved once, with its origin.
 //!
-//! Flags stand over variables of the environment, variables over the configuration file, the file
-//! over defaults. [`resolve`] puts the layers together; commands and daemons take what it returns,
-//! and read neither flags nor the environment for a setting themselves.
+//! Flags override environment variables, these override the configuration file, and the file overrides
+//! defaults. [`resolve`] combines the layers; commands and daemons use its result, and read neither flags
+//! nor the environment for a setting.
 
 mod check;
 mod connection;
@@ -36,7 +36,7 @@ pub(crate) use layers::{Flags, output_variable, resolve, resolve_without_file};
 pub(crate) use sourced::{Layer, Setting, Sourced};
 pub(crate) use values::{Commands, Secret, StoreDurability, shown_url};
 
-/// All settings. The fields that no configuration file has are skipped there.
+/// All settings. The configuration file skips fields that it cannot contain.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
@@ -49,10 +49,10 @@ pub(crate) struct Config {
     /// The server that clients call, before any context.
     #[serde(skip)]
     pub(crate) url: Sourced<Option<String>>,
-    /// What clients show to it.
+    /// The token that clients send to it.
     #[serde(skip)]
     pub(crate) token: Sourced<Option<Secret>>,
-    /// Authorities in the place of the system's, PEM.
+    /// PEM file of authorities that replace the system's.
     #[serde(skip)]
     pub(crate) ca_file: Sourced<Option<PathBuf>>,
     /// What a daemon logs: a level, or directives of `tracing`.
@@ -75,7 +75,7 @@ pub(crate) struct Config {
     pub(crate) job: BTreeMap<Name, Sourced<JobOverrides>>,
 }
 
-/// Facts of the terminal, as the environment has them.
+/// Properties of the terminal, according to the environment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Terminal {
     /// `COLUMNS`.
@@ -135,7 +135,7 @@ impl Config {
         }
     }
 
-    /// Calls a function with every setting that the configuration file may have, secrets masked: its
+    /// Calls a function with every setting that the configuration file may contain, secrets masked: its
     /// table (empty: none), its key, and the setting. In `handler`, `job` and `context` each table
     /// is one setting.
     pub(crate) fn each(&self, visit: &mut dyn FnMut(&'static str, &str, &dyn Setting)) {

@@ -16,7 +16,7 @@ pub(crate) enum Layer {
     Flag(&'static str),
 }
 
-/// A setting as it is in force.
+/// A setting in force, with its origin.
 #[derive(Debug, Clone)]
 pub(crate) struct Sourced<T> {
     value: T,
@@ -32,14 +32,14 @@ impl<T> Sourced<T> {
         self.origin
     }
 
-    /// Takes the value of a higher layer, where that layer has one.
+    /// Replaces the value by that of a higher layer, if that layer has one.
     pub(super) fn set(&mut self, value: Option<T>, origin: Layer) {
         if let Some(value) = value {
             *self = Self { value, origin };
         }
     }
 
-    /// The value, to be written in another form; its origin stays.
+    /// Converts the value; its origin stays.
     pub(super) fn value_mut(&mut self) -> &mut T {
         &mut self.value
     }
@@ -48,7 +48,7 @@ impl<T> Sourced<T> {
         self.value
     }
 
-    /// What a person calls this setting where it was given: the flag, the variable, or its key.
+    /// The name of the setting in its layer: the flag, the variable, or the key.
     pub(super) fn called<'a>(&self, key: &'a str) -> &'a str {
         match self.origin {
             Layer::Flag(name) | Layer::Variable(name) => name,
@@ -81,11 +81,11 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Sourced<T> {
     }
 }
 
-/// A setting of any type, to be shown.
+/// A setting of any type, for printing.
 pub(crate) trait Setting {
     fn origin(&self) -> Layer;
 
-    /// The value as the configuration file would have it, secrets masked.
+    /// The value in the notation of the configuration file, secrets masked.
     fn shown(&self) -> Result<toml::Value, toml::ser::Error>;
 }
 

@@ -31,7 +31,7 @@ fn the_example_shows_every_key_with_its_default() {
 }
 
 #[test]
-fn what_the_example_shows_in_comments_is_right_too() {
+fn the_commented_values_of_the_example_are_right_too() {
     let text: String = EXAMPLE
         .lines()
         .skip_while(|line| !line.starts_with("# Handlers:"))
@@ -111,7 +111,7 @@ fn a_value_out_of_range_is_refused() {
     }
 }
 
-/// What a command line, an environment and a file (in a folder of its own) come to.
+/// Resolves a command line, an environment and a file, which is in a folder of its own.
 fn resolved(args: &[&str], variables: &[(&str, &str)], file: &str) -> Result<Config, CliError> {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("orx.toml");

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::ui::{ColorChoice, Format};
 
-/// A duration as people write it.
+/// A duration in human notation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span(pub Duration);
 
@@ -32,7 +32,7 @@ impl Serialize for Span {
     }
 }
 
-/// A URL that may hold a password, and is shown without it.
+/// A URL that may contain a password, and is printed without it.
 #[derive(Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct SecretUrl(pub(crate) String);
@@ -57,13 +57,13 @@ impl Serialize for SecretUrl {
     }
 }
 
-/// A URL as it may be shown: without user and password, and without a query, which may hold one too.
+/// A URL for printing: without user, password and query, which may contain a password too.
 pub(crate) fn shown_url(url: &str) -> String {
     let shown = orx_model::mask::without_userinfo(url);
     shown.split(['?', '#']).next().unwrap_or_default().to_owned()
 }
 
-/// A token, which nothing shows.
+/// A token, which is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(pub(crate) String);
 
@@ -73,20 +73,20 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What a store promises of a change that it has answered.
+/// The promise of a store for acknowledged changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum StoreDurability {
-    /// It survives the loss of power.
+    /// They survive a power loss.
     Full,
-    /// Changes of the last moments may be lost with the power.
+    /// A power loss may lose the most recent ones.
     Relaxed,
 }
 
-/// Whether a worker takes commands given with jobs.
+/// Whether a worker runs commands that are part of jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Commands {
-    /// Only where all is on loopback, and so of one machine's users.
+    /// Only where every address is on loopback, so that all callers are users of one machine.
     Auto,
     Always,
     Never,

@@ -1,10 +1,9 @@
-//! Everything from one store to another: jobs with their attempts and logs, dead letters, keys,
-//! schedules with their ledgers, tokens. Ids stay the same, so those in scripts and notes stay right.
+//! Copies everything from one store to another: jobs with their attempts and logs, dead letters, keys,
+//! schedules with their ledgers, tokens. Ids stay the same, so that those in scripts and notes stay valid.
 //!
-//! This process holds both stores meanwhile: a folder by its lock, a database by the leader's lease,
-//! which no coordinator gets then. Wherever the copy is interrupted, at most one of the two can be
-//! served: first the target is marked as not whole, at the end the source as moved, and only then the
-//! target as whole.
+//! Meanwhile this process locks both stores: a folder by its lock, a database by the leader's lease, which
+//! no coordinator gets then. At every point of interruption at most one of the two can be served: first
+//! the target is marked as incomplete, at the end the source as moved, and then the target as complete.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,7 +27,7 @@ use crate::error::{CliError, Exit};
 
 /// Jobs read and written at once.
 const PAGE: u32 = 500;
-/// The most rows that are read of one ledger. A ledger has more only for a moment.
+/// The most rows that are read of one ledger. A ledger has more only until it is pruned.
 const SLOTS_MOST: u32 = SLOTS_KEPT * 2;
 /// Bytes of a log that are read at once.
 const LOG_BYTES: usize = 4 * 1024 * 1024;
@@ -38,7 +37,7 @@ const LEAD: Duration = Duration::from_secs(60);
 const NAMED_MOST: usize = 100;
 /// A node with a heartbeat within this time is live.
 const NODE_LIVES: Duration = Duration::from_secs(30);
-/// How often the caller learns of the progress.
+/// Time between two progress reports to the caller.
 const PROGRESS_PERIOD: Duration = Duration::from_secs(5);
 
 pub(crate) struct CopyOptions {
@@ -46,38 +45,38 @@ pub(crate) struct CopyOptions {
     pub(crate) to: StoreLocation,
     /// Continue a copy that was interrupted.
     pub(crate) resume: bool,
-    /// The source may have moved already.
+    /// Accept a source that is already marked as moved.
     pub(crate) force_source: bool,
-    /// The copy counts as whole without what cannot be read.
+    /// Accept a copy without the rows that cannot be read.
     pub(crate) skip_unreadable: bool,
     pub(crate) config: Config,
 }
 
-/// What was copied.
+/// The result of a copy.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Copied {
     pub(crate) v: u32,
     pub(crate) from: String,
     pub(crate) to: String,
-    /// New in the target; with `resume` fewer than it has.
+    /// Jobs added to the target; with `resume` fewer than it contains.
     pub(crate) jobs: u64,
     pub(crate) log_chunks: u64,
     pub(crate) keys: u64,
-    /// In the source; those that were there already are among them.
+    /// Numbers of the source, including rows that the target already had.
     pub(crate) schedules: u64,
     pub(crate) tokens: u64,
-    /// The id that the next job gets, here as there.
+    /// The id of the next job, equal in both stores.
     pub(crate) next_job: i64,
     /// Whether the source is marked as moved.
     pub(crate) moved: bool,
-    /// What cannot be read in the source.
+    /// The rows of the source that cannot be read.
     pub(crate) unreadable: Unreadable,
 }
 
-/// Rows of the source that cannot be read, and so are not in the copy.
+/// Rows of the source that cannot be read and are not in the copy.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Unreadable {
-    /// The first of them, with why.
+    /// The first of them, each with the reason.
     pub(crate) jobs: Vec<UnreadableRow<JobId>>,
     pub(crate) schedules: Vec<UnreadableRow<Name>>,
     pub(crate) job_count: u64,
@@ -87,7 +86,7 @@ pub(crate) struct Unreadable {
     pub(crate) log_chunks: u64,
     pub(crate) keys: u64,
     pub(crate) slots: u64,
-    /// Of schedules that watch for the end of a run.
+    /// Run dependencies: runs that wait for another run, or have an alert.
     pub(crate) watched: u64,
     pub(crate) tokens: u64,
 }
@@ -99,7 +98,7 @@ pub(crate) struct UnreadableRow<I> {
 }
 
 impl Unreadable {
-    /// Each kind with how many.
+    /// Each kind with its number of rows.
     pub(crate) fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let counts = [
             ("jobs", self.job_count),
@@ -108,7 +107,7 @@ impl Unreadable {
             ("log chunks", self.log_chunks),
             ("keys", self.keys),
             ("rows of ledgers", self.slots),
-            ("watched runs", self.watched),
+            ("run dependencies", self.watched),
             ("tokens", self.tokens),
         ];
         counts.into_iter().filter(|(_, count)| *count > 0)
@@ -135,7 +134,7 @@ impl Unreadable {
     }
 }
 
-/// What was read of the jobs of the source, to compare with what is in the target.
+/// Totals of the jobs that were read from the source, to compare with the target.
 #[derive(Debug, Default)]
 struct JobsRead {
     counts: BTreeMap<Name, StatusCounts>,
@@ -154,11 +153,11 @@ impl JobsRead {
     }
 }
 
-/// Copies all. Blocks. `progress` is called now and then with how much is copied.
+/// Copies everything. Blocks. Calls `progress` at intervals with the number of copied jobs.
 ///
 /// # Errors
-/// A store cannot be opened or is in use, or the other one is not empty. What was copied by then is
-/// there, and `resume` continues it.
+/// A store cannot be opened or is in use, or the target is not empty. After an error, the copied part stays
+/// and `resume` continues it.
 pub(crate) fn copy(options: CopyOptions, progress: impl Fn(&str)) -> Result<Copied, CliError> {
     block_on(run(options, progress))
 }
@@ -189,10 +188,10 @@ async fn run(options: CopyOptions, progress: impl Fn(&str)) -> Result<Copied, Cl
     copied
 }
 
-/// Whether an earlier copy is complete but for its last mark, which this sets.
+/// Whether an earlier copy is complete except for its last mark, which this function sets.
 ///
 /// # Errors
-/// One of the two is no home.
+/// One of the two stores is not a home.
 async fn finish(
     source: &dyn Store,
     target: &dyn Store,
@@ -233,7 +232,7 @@ async fn finish(
     }
 }
 
-/// A store that no other process changes.
+/// A locked store, which no other process changes.
 struct HeldStore<'s> {
     store: &'s dyn Store,
     shown: String,
@@ -372,14 +371,13 @@ impl Both<'_> {
         let next = source.next_job().await.map_err(store_error)?;
         target.skip_jobs(next).await.map_err(store_error)?;
         copied.next_job = target.next_job().await.map_err(store_error)?.0;
-        // This syncs what may ride a later sync as well.
+        // This also syncs earlier writes that were not synced at once.
         target.check_writable().await.map_err(store_error)?;
         if read.jobs + copied.unreadable.job_count != all {
             return Err(not_same("the source has other jobs than it counts"));
         }
         self.compare(read).await?;
-        // A node that started meanwhile did not lead; but it may have accepted jobs that are not in the
-        // copy.
+        // A node that started meanwhile did not lead, but may have accepted jobs that are not in the copy.
         if let Some(node) = live_node(source).await? {
             let message =
                 format!("a node started on the store `{}` during the copy", self.source.shown);
@@ -404,7 +402,7 @@ impl Both<'_> {
         target.put_home(Home { copying_from, ..home }).await.map_err(store_error)
     }
 
-    /// A job that the target has already under an id must be the same job.
+    /// A job that exists in the target under the same id must be the same job.
     async fn same_there(
         &self,
         exports: &[JobExport],
@@ -456,8 +454,8 @@ impl Both<'_> {
         }
     }
 
-    /// Each with its ledger in one transaction: an interrupted copy has it whole or not at all. Returns
-    /// how many rows of ledgers and watched runs were read.
+    /// Copies each schedule with its ledger in one transaction, so that an interrupted copy contains it whole
+    /// or not at all. Returns the numbers of ledger rows and run dependencies that were read.
     async fn schedules(&mut self, copied: &mut Copied) -> Result<(u64, u64), StoreError> {
         let (mut rows, mut after) = (0, None);
         loop {
@@ -496,7 +494,7 @@ impl Both<'_> {
         }
     }
 
-    /// Tokens of nodes are not copied: each node makes its own. Returns how many were read.
+    /// Copies tokens, except those of nodes, which create their own. Returns how many were read.
     async fn tokens(&self, copied: &mut Copied) -> Result<u64, StoreError> {
         let tokens = self.source.store.tokens().await?;
         let read = tokens.len() as u64;
@@ -511,7 +509,7 @@ impl Both<'_> {
     }
 
     /// # Errors
-    /// The target has not the jobs that were read, in the same statuses, and the same dead letters.
+    /// The target differs in its jobs, their statuses, or its dead letters.
     async fn compare(&self, read: JobsRead) -> Result<(), CliError> {
         let mut there = self.target.store.queue_counts().await.map_err(store_error)?;
         there.retain(|(_, counts)| *counts != StatusCounts::default());

@@ -1,4 +1,4 @@
-//! One home: of several copies of a store one is served, and no other.
+//! One home: of several copies of a store, only one is served.
 //!
 //! `orx store copy` marks its source as moved. A file that was copied in another way is recognised by
 //! its id, for as long as its original is still where it was served. Two copies are not recognised: one
@@ -12,11 +12,11 @@ use orx_store::{Home, Store, sqlite_store_id};
 use super::store::{StoreLocation, store_error};
 use crate::error::{CliError, Exit};
 
-/// Refuses a store that must not be served, or else records that it is served here. With `force` it
-/// becomes the home, whatever is recorded in it.
+/// Rejects a store that must not be served, else records that it is served here. With `force` it becomes
+/// the home in any case.
 ///
 /// # Errors
-/// It has moved, is not whole, or the one that it is a copy of is still there.
+/// It has moved, is incomplete, or its original still exists.
 pub(crate) async fn settle_in(
     store: &dyn Store,
     place: &StoreLocation,
@@ -73,7 +73,7 @@ pub(crate) fn refuse_moved(home: &Home, place: &StoreLocation) -> Result<(), Cli
         .hint(format!("{instead}; `--force-source` takes this one all the same")))
 }
 
-/// `here` was last served as `there`: a name of another file now, where it was copied.
+/// Rejects the file `here` where `there`, its last place of service, still is another file with this id.
 fn refuse_copy(home: &Home, here: &Path, there: &Path) -> Result<(), CliError> {
     if here == there {
         return Ok(());
@@ -81,7 +81,7 @@ fn refuse_copy(home: &Home, here: &Path, there: &Path) -> Result<(), CliError> {
     let (Ok(own), Ok(other)) = (here.metadata(), there.metadata()) else { return Ok(()) };
     let (shown, other_shown) = (here.display(), there.display());
     if (own.dev(), own.ino()) == (other.dev(), other.ino()) {
-        // One file seen through two mounts has its log in both places, one with two names has not.
+        // One file under two mounts has its log in both places; one with two names does not.
         if own.nlink() == 1 {
             return Ok(());
         }

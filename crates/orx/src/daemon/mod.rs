@@ -1,5 +1,5 @@
 //! The daemons: turns a configuration into a running server, coordinator or worker. The only place
-//! that links the server's crates and knows which store and transport there are.
+//! that links the server's crates and selects store and transport.
 
 pub(crate) mod copy;
 mod home;
@@ -21,14 +21,14 @@ pub(crate) use node::{NodeOptions, end_process, node};
 pub(crate) use transport::TransportKind;
 pub(crate) use worker::{WorkerDaemonOptions, worker};
 
-/// Runs something on a runtime of its own.
+/// Runs a future on a new runtime.
 fn block_on<T>(work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| failed("could not start", error))?;
     let ended = runtime.block_on(work);
-    // What is stuck in a blocking call does not hold the process.
+    // A stuck blocking call must not keep the process alive.
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
 }
@@ -43,7 +43,7 @@ struct ShutdownSignals {
 }
 
 impl ShutdownSignals {
-    /// Before the daemon starts any program.
+    /// Must be called before the daemon starts any program.
     fn new() -> Result<Self, CliError> {
         background::reset_ignored_signals();
         let handle =

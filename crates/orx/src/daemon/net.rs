@@ -1,4 +1,4 @@
-//! Where a server listens, and how: the rules for listening beyond loopback, and its certificate.
+//! The listening address of a server, the rules for listening beyond loopback, and its certificate.
 
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -16,7 +16,7 @@ use crate::connect::authorities;
 use crate::error::CliError;
 use crate::state::StateDir;
 
-/// A chain of certificates is some thousand bytes.
+/// Limit for a certificate chain, which usually has some thousand bytes.
 const FILE_BYTES: u64 = 1024 * 1024;
 
 /// Flags of every daemon that listens.
@@ -33,7 +33,7 @@ pub(crate) struct NetArgs {
     pub(crate) insecure_listen: bool,
 }
 
-/// How to listen, checked.
+/// The checked settings for listening.
 pub(crate) struct Listen {
     pub(crate) address: SocketAddr,
     pub(crate) certificate: Option<Certificate>,
@@ -43,11 +43,11 @@ pub(crate) struct Listen {
 
 impl Listen {
     /// # Errors
-    /// It would listen beyond loopback in the open, or the certificate cannot be used.
+    /// It would listen beyond loopback without TLS, or the certificate cannot be used.
     pub(crate) fn new(config: &Config) -> Result<Self, CliError> {
         let server = &config.server;
         let address = *server.listen;
-        // The two are given together, or neither.
+        // Certificate and key must be set together.
         let certificate = match server.tls_cert.as_os_str().is_empty() {
             true => None,
             false => {
@@ -91,11 +91,11 @@ impl Listen {
         }
     }
 
-    /// For clients on this machine, once the port is known.
+    /// The URL for clients on this machine, once the port is known.
     pub(crate) fn url(&self, bound: SocketAddr) -> String {
         let scheme = if self.certificate.is_some() { "https" } else { "http" };
         let ip = match bound.ip() {
-            // "Every address" is none that can be called.
+            // The wildcard address is not one to connect to.
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
             ip => ip,
@@ -104,13 +104,13 @@ impl Listen {
     }
 }
 
-/// Files, connections among them, that this process may have open.
+/// The limit of open files, connections included, of this process.
 fn open_files() -> u64 {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 fn limits(config: &ServerConfig, address: SocketAddr, open_files: u64) -> Limits {
-    // The store and the pipes of jobs need files too: connections leave them a quarter.
+    // A quarter is reserved for the store and the pipes of jobs.
     let most = usize::try_from(open_files / 4 * 3).unwrap_or(usize::MAX).max(8);
     let connections = (*config.connections as usize).min(most);
     if connections < *config.connections as usize {
@@ -120,19 +120,19 @@ fn limits(config: &ServerConfig, address: SocketAddr, open_files: u64) -> Limits
             "fewer connections than configured: the limit of open files (`ulimit -n`) is too low"
         );
     }
-    // On loopback all callers have one address, and one owner mostly.
+    // On loopback all callers share one address.
     let loopback = address.ip().to_canonical().is_loopback();
     let per_peer = if loopback { connections } else { *config.connections_per_peer as usize };
     Limits {
         connections,
         connections_per_peer: per_peer,
-        // Short requests, such as health checks, get through where all others wait.
+        // Reserved for short requests, such as health checks, while all others wait.
         watchers: (connections - connections / 8).max(1),
         ..Limits::default()
     }
 }
 
-/// A certificate and where it was read.
+/// A certificate and its files.
 #[derive(Clone)]
 pub(crate) struct Certificate {
     tls: Arc<Tls>,
@@ -150,12 +150,12 @@ impl Certificate {
         Ok(Self { tls: Arc::new(tls), certificates, key })
     }
 
-    /// As the address file has it, for clients on this machine.
+    /// The certificate in the form of the address file, for clients on this machine.
     pub(crate) fn leaf(&self) -> String {
         STANDARD.encode(self.tls.leaf())
     }
 
-    /// Reads the files again. Where they are wrong this logs why, and the certificate in force stays.
+    /// Reads the files again. If they are invalid, this logs the reason, and the certificate in force stays.
     pub(crate) fn reload(&self, state: &StateDir) {
         let replaced = || -> Result<(), CliError> {
             let (chain, secret) = (read_file(&self.certificates)?, read_key(&self.key)?);
@@ -189,7 +189,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, CliError> {
     })
 }
 
-/// A private key is for its owner, and, where that is root, for a group that root chose.
+/// Reads a private key. Only its owner may have access, or also a group's read access where that is root.
 fn read_key(path: &Path) -> Result<Vec<u8>, CliError> {
     let meta = std::fs::metadata(path).map_err(|error| {
         CliError::usage(format!("could not read the key `{}`", path.display()))

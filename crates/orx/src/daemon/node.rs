@@ -82,7 +82,7 @@ async fn run(options: NodeOptions, config: Config) -> Result<(), CliError> {
         Ok(store)
     };
     let store = opened.await.map_err(|mut error: CliError| {
-        // A conflict about the folder is over once that is free; one about the store is not.
+        // A conflict about the folder ends when the folder is free; one about the store does not.
         if options.background && error.exit == Exit::Conflict {
             error.exit = Exit::StoreRefused;
         }
@@ -119,7 +119,7 @@ async fn run(options: NodeOptions, config: Config) -> Result<(), CliError> {
     tracing::info!("stopping");
     own.stopping = true;
     if state.write_address(&own).is_err() {
-        // The disk is full, perhaps. A command that finds no address waits for the lock.
+        // The disk may be full. A command that finds no address waits for the lock.
         state.remove_address();
     }
     let orderly = node.end(state, &config, &mut signals);
@@ -132,8 +132,8 @@ async fn run(options: NodeOptions, config: Config) -> Result<(), CliError> {
     ended
 }
 
-/// A server in the background hands the folder over to one that is started by hand. This one signals
-/// it to end; it lets its attempts end within the grace, and releases the rest, which run again here.
+/// A background server hands the folder over to a manually started one. The new server signals it to end;
+/// it lets its attempts end within the grace and releases the rest, which run again here.
 async fn take_lock(
     state: &StateDir,
     background: bool,
@@ -183,7 +183,7 @@ async fn take_lock(
     }
 }
 
-/// Sends SIGTERM to a server: it ends in order.
+/// Sends SIGTERM to a server, which then stops in good order.
 pub(crate) fn end_process(pid: u32) -> Result<(), CliError> {
     let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let sent = process.map_or(Err(Errno::SRCH), |pid| kill_process(pid, Signal::TERM));
@@ -211,7 +211,7 @@ struct Node {
     node_token: NodeToken,
     serving: tokio::task::JoinHandle<()>,
     tracker: Arc<RequestTracker>,
-    /// Cancelled first: streams end, and their readers go elsewhere.
+    /// Cancelled first: streams end, and their readers connect to another server.
     closing: CancellationToken,
     stop_api: CancellationToken,
     stop_coordinator: CancellationToken,
@@ -251,7 +251,7 @@ impl Node {
         let peers = PeerNodes::default();
         let report = node_report(incarnation, url, config)?;
         let on_loopback = listen.address.ip().to_canonical().is_loopback();
-        // Workers in other processes decide for themselves whether they take commands.
+        // Workers in other processes decide for themselves whether they run commands.
         let commands = match options.with_worker {
             true => config.worker.commands.taken(on_loopback),
             false => *config.worker.commands != Commands::Never,
@@ -338,7 +338,7 @@ impl Node {
         })
     }
 
-    /// Makes the first admin token, or another where the file of the first is gone or stale.
+    /// Creates the first admin token, or a new one where its file is missing or stale.
     async fn token(&self, state: &StateDir) -> Result<(), CliError> {
         let known =
             state.token().map_err(|error| CliError::new(Exit::NotAllowed, "token", error))?;

@@ -1,4 +1,4 @@
-//! Which store there is.
+//! Selects and opens the store.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,20 +13,20 @@ use crate::state::StateDir;
 /// The database in a state folder.
 const FILE: &str = "orx.db";
 
-/// Where a store is.
+/// The location of a store.
 #[derive(Clone)]
 pub(crate) enum StoreLocation {
-    /// In the file of a state folder, which one process holds at a time.
+    /// The file in a state folder, which one process locks at a time.
     Folder(PathBuf),
     /// A PostgreSQL URL; only [`Self::shown`] may be printed, which leaves its password out.
     Url(String),
 }
 
 impl StoreLocation {
-    /// `postgres://…`, or a folder.
+    /// Parses `postgres://…` or a folder.
     ///
     /// # Errors
-    /// A URL of something else.
+    /// A URL of another kind.
     pub(crate) fn parse(text: &str) -> Result<Self, CliError> {
         match text.split_once("://") {
             Some(("postgres" | "postgresql", _)) => Ok(Self::Url(text.to_owned())),
@@ -36,7 +36,7 @@ impl StoreLocation {
         }
     }
 
-    /// For people: without a password.
+    /// The location for people, without a password.
     pub(crate) fn shown(&self) -> String {
         match self {
             Self::Folder(folder) => folder.display().to_string(),
@@ -44,7 +44,7 @@ impl StoreLocation {
         }
     }
 
-    /// As another command can name it, from any folder: without a password.
+    /// The location as an argument for another command, from any folder, without a password.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Folder(folder) => {
@@ -54,7 +54,7 @@ impl StoreLocation {
         }
     }
 
-    /// The database file, where it is one.
+    /// The database file; `None` for PostgreSQL.
     pub(crate) fn file(&self) -> Option<PathBuf> {
         match self {
             Self::Folder(folder) => Some(folder.join(FILE)),
@@ -62,7 +62,7 @@ impl StoreLocation {
         }
     }
 
-    /// As the configuration names it; without a name, the state folder.
+    /// The location in the configuration; by default the state folder.
     pub(crate) fn configured(config: &Config, state: &StateDir) -> Result<Self, CliError> {
         match &**config.store.url {
             "" => Ok(Self::Folder(state.path().to_owned())),
@@ -114,7 +114,7 @@ impl Opened {
         }
     }
 
-    /// The handle for requests of clients, which the coordinator's requests never wait for.
+    /// The handle for requests of clients. The coordinator's requests never wait for them.
     pub(crate) fn callers(&self) -> Arc<dyn Store> {
         match self {
             Self::Sqlite(store) => Arc::new(store.callers()),
@@ -122,7 +122,7 @@ impl Opened {
         }
     }
 
-    /// No other process can use it.
+    /// Whether no other process can use it.
     pub(crate) fn is_exclusive(&self) -> bool {
         match self {
             Self::Sqlite(_) => true,
@@ -130,7 +130,7 @@ impl Opened {
         }
     }
 
-    /// Resolves once the store cannot be used any more, and never otherwise.
+    /// Resolves once the store can no longer be used, and never otherwise.
     pub(crate) async fn failed(&self) {
         match self {
             Self::Sqlite(store) => store.failed().await,

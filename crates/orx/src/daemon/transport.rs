@@ -1,11 +1,11 @@
-//! What carries messages between nodes and workers.
+//! Selects the transport between nodes and workers.
 
 use std::sync::Arc;
 
 use orx_transport::http::{BearerToken, HttpTransport, PeerTransport};
 use orx_transport::{Direct, Gateway, Links, PeerNodes, PeerServer, Transport};
 
-/// As the configuration names it.
+/// The transport in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TransportKind {
     /// Channels in the process, HTTP between processes.
@@ -14,7 +14,7 @@ pub(crate) enum TransportKind {
 
 impl TransportKind {
     /// # Errors
-    /// In words: it names something else. What it names may hold a password, and is shown without it.
+    /// The configured transport is unknown; the text does not contain passwords.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if text == "direct" {
             return Ok(Self::Direct);
@@ -23,7 +23,7 @@ impl TransportKind {
         Err(format!("`transport.url` must be `direct`, found `{found}`"))
     }
 
-    /// For people.
+    /// The name for people.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
@@ -31,14 +31,14 @@ impl TransportKind {
     }
 }
 
-/// What carries to and from a node.
+/// The transport of a node.
 pub(crate) struct NodeTransport {
     pub(crate) transport: Arc<dyn Transport>,
-    /// What other nodes publish to this one over HTTP, where nothing else carries between them.
+    /// Receives messages that other nodes publish over HTTP, where no broker connects them.
     pub(crate) peers: Option<Arc<dyn PeerServer>>,
 }
 
-/// `http` is how other nodes are called, and `token` what they are shown.
+/// `http` is the client for other nodes, and `token` authenticates this node to them.
 pub(crate) fn of_node(
     kind: TransportKind,
     peers: PeerNodes,
@@ -58,7 +58,7 @@ pub(crate) fn of_node(
     }
 }
 
-/// What carries to and from a worker in a process of its own, and how it registers.
+/// The transport and registration of a worker in its own process.
 pub(crate) fn of_worker(
     kind: TransportKind,
     http: HttpTransport,

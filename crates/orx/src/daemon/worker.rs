@@ -21,7 +21,7 @@ pub(crate) struct WorkerDaemonOptions {
     /// Coordinators in the order in which the worker tries them; at least one.
     pub(crate) urls: Vec<String>,
     pub(crate) token: String,
-    /// `None`: none of them uses TLS.
+    /// The TLS settings; `None` where no coordinator uses TLS.
     pub(crate) trust: Option<Trust>,
     pub(crate) config: Config,
 }
@@ -29,7 +29,7 @@ pub(crate) struct WorkerDaemonOptions {
 /// Runs a worker until a signal ends it. Blocks.
 ///
 /// # Errors
-/// It cannot start, or no coordinator takes it.
+/// It cannot start, or no coordinator accepts it.
 pub(crate) fn worker(options: WorkerDaemonOptions) -> Result<(), CliError> {
     block_on(run(options))
 }
@@ -62,7 +62,7 @@ async fn run(options: WorkerDaemonOptions) -> Result<(), CliError> {
         tracing::info!(incarnation = %worker.incarnation(), "ready");
         tokio::select! {
             WorkerEnd::Fenced = worker.ended() => {
-                // Its attempts are killed; the new incarnation has nothing of them.
+                // Its attempts are killed; the new incarnation does not know them.
                 tracing::warn!("the worker was fenced: starting another");
             }
             () = signals.end() => {

@@ -1,5 +1,5 @@
 //! `orx logs`: the output of jobs. Their two streams stay apart; control codes are removed on a
-//! terminal, and kept for a program.
+//! terminal, and unchanged for a program.
 
 mod select;
 

@@ -162,7 +162,7 @@ pub(super) fn show(ui: &Ui, view: &ScheduleView, next: usize) -> Result<(), CliE
         ("changed", Cell::new(ui.time(view.updated_at))),
         ("by", Cell::option(view.by.as_ref())),
     ];
-    // A schedule that this machine does not understand is shown without its due times.
+    // A schedule with an unknown zone here is shown without its due times.
     let schedule = Schedule::new(spec.clone()).ok().filter(|_| ui.format.is_human());
     if let Some((due, schedule)) = view.next.zip(schedule) {
         let before = orx_model::Timestamp::from_millis(due.slot.as_millis().saturating_sub(1));
