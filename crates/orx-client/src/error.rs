@@ -61,7 +61,7 @@ impl ClientError {
 
     /// Whether the same call may succeed later or at another server.
     #[must_use]
-    pub fn is_transient(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
             Self::Problem(problem) => matches!(problem.code, Code::Unavailable | Code::TimedOut),

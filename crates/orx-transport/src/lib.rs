@@ -66,12 +66,6 @@ impl Shard {
         (0..Self::COUNT).map(Self)
     }
 
-    /// `None` if `number` is not below [`Self::COUNT`].
-    #[must_use]
-    pub fn from_number(number: u8) -> Option<Self> {
-        (number < Self::COUNT).then_some(Self(number))
-    }
-
     /// From 0 to [`Self::COUNT`] - 1.
     #[must_use]
     pub fn number(self) -> u8 {

@@ -28,7 +28,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// The variable that names the channel: `NAME:SECRET`.
-pub const VARIABLE: &str = "ORX_CTX";
+pub(crate) const VARIABLE: &str = "ORX_CTX";
 /// Most bytes in one line: a result, escaped, and the fields around it.
 const LINE_BYTES: u64 = (limits::RESULT_BYTES * 2 + 16 * 1024) as u64;
 /// Most connections that have not presented a valid secret yet, in total.

@@ -39,11 +39,11 @@ pub struct Reconciled {
 
 /// What a heartbeat changed in [`WorkerTable`].
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct WorkerChange {
+pub(crate) struct WorkerChange {
     /// The leader has to know: the worker takes more or fewer jobs now.
-    pub for_leader: bool,
+    pub(crate) for_leader: bool,
     /// The state before, if the state changed.
-    pub moved_from: Option<WorkerState>,
+    pub(crate) moved_from: Option<WorkerState>,
 }
 
 /// The workers that send their heartbeats to this node.
@@ -62,7 +62,7 @@ impl WorkerTable {
 
     /// The row of a worker that registers.
     #[must_use]
-    pub fn first_report(&self, registration: &WorkerRegistration) -> WorkerReport {
+    pub(crate) fn first_report(&self, registration: &WorkerRegistration) -> WorkerReport {
         WorkerReport {
             state: WorkerState::Running,
             capacity: registration.slots,
@@ -76,7 +76,7 @@ impl WorkerTable {
 
     /// The row of a worker after a heartbeat. `None`: the worker has not registered at this node.
     #[must_use]
-    pub fn report(&self, heartbeat: &WorkerHeartbeat) -> Option<WorkerReport> {
+    pub(crate) fn report(&self, heartbeat: &WorkerHeartbeat) -> Option<WorkerReport> {
         let entry = self.entries.get(&heartbeat.incarnation)?;
         Some(WorkerReport {
             registration: entry.registration.clone(),
@@ -110,7 +110,7 @@ impl WorkerTable {
     }
 
     /// Takes over the state and capacity that a heartbeat reports.
-    pub fn update(&mut self, heartbeat: &WorkerHeartbeat, now: Now) -> WorkerChange {
+    pub(crate) fn update(&mut self, heartbeat: &WorkerHeartbeat, now: Now) -> WorkerChange {
         let Some(entry) = self.entries.get_mut(&heartbeat.incarnation) else {
             return WorkerChange::default();
         };
@@ -129,7 +129,7 @@ impl WorkerTable {
 
     /// A worker of this table, and its state.
     #[must_use]
-    pub fn state_of(&self, worker: Incarnation) -> Option<(WorkerRef, WorkerState)> {
+    pub(crate) fn state_of(&self, worker: Incarnation) -> Option<(WorkerRef, WorkerState)> {
         let entry = self.entries.get(&worker)?;
         let name = Some(entry.registration.name.clone());
         Some((WorkerRef { incarnation: worker, name }, entry.state))
@@ -203,19 +203,19 @@ impl WorkerTable {
     }
 
     /// The worker stopped or was lost.
-    pub fn remove(&mut self, worker: Incarnation) {
+    pub(crate) fn remove(&mut self, worker: Incarnation) {
         self.entries.remove(&worker);
     }
 
     /// Removes workers that send their heartbeats to another node now, or died.
-    pub fn remove_silent(&mut self, now: Now) {
+    pub(crate) fn remove_silent(&mut self, now: Now) {
         let lease = self.settings.lease;
         self.entries.retain(|_, entry| now.mono.saturating_sub(entry.seen) <= lease * 2);
     }
 
     /// An answer that holds nothing but the order, and the times of the coordinator.
     #[must_use]
-    pub fn answer(&self, order: Option<WorkerDirective>, now: Now) -> HeartbeatAnswer {
+    pub(crate) fn answer(&self, order: Option<WorkerDirective>, now: Now) -> HeartbeatAnswer {
         HeartbeatAnswer {
             drain: order == Some(WorkerDirective::Drain),
             fenced: order == Some(WorkerDirective::Fence),
@@ -230,7 +230,7 @@ impl WorkerTable {
 
 /// The outcome of an attempt that a worker had when it stopped in good order.
 #[must_use]
-pub fn interrupted(attempt: &Live, now: Timestamp) -> Outcome {
+pub(crate) fn interrupted(attempt: &Live, now: Timestamp) -> Outcome {
     Outcome {
         job: attempt.job,
         execution: attempt.execution,

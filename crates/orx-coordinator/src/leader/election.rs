@@ -20,7 +20,7 @@ const AFTER_END: Duration = Duration::from_millis(50);
 
 /// The lease, as the newest answer of the store shows it to this node.
 #[derive(Debug)]
-pub struct Election {
+pub(crate) struct Election {
     node: Incarnation,
     settings: Settings,
     role: Role,
@@ -38,7 +38,7 @@ enum Role {
 
 /// The change that an answer of the store made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
+pub(crate) enum Turn {
     /// This node leads in a new term, and has to read workers and attempts first.
     Won(Term),
     /// This node leads no longer.
@@ -50,31 +50,31 @@ pub enum Turn {
 impl Election {
     /// A follower that asks at once.
     #[must_use]
-    pub fn new(node: Incarnation, settings: Settings) -> Self {
+    pub(crate) fn new(node: Incarnation, settings: Settings) -> Self {
         let role = Role::Following { leader: None };
         Self { node, settings, role, ask_at: Duration::ZERO, highest_epoch: 0 }
     }
 
     /// When to ask the store, on the monotonic clock.
     #[must_use]
-    pub fn ask_at(&self) -> Duration {
+    pub(crate) fn ask_at(&self) -> Duration {
         self.ask_at
     }
 
     /// The leader may have changed: asks at once.
-    pub fn ask_now(&mut self, now: Duration) {
+    pub(crate) fn ask_now(&mut self, now: Duration) {
         self.ask_at = self.ask_at.min(now);
     }
 
     /// The request for the lease.
     #[must_use]
-    pub fn request(&self) -> LeadRequest {
+    pub(crate) fn request(&self) -> LeadRequest {
         LeadRequest { node: self.node, ttl: self.settings.leader_lease, above: self.highest_epoch }
     }
 
     /// The term in which this node leads, while it may trust that.
     #[must_use]
-    pub fn leads(&self, now: Duration) -> Option<Term> {
+    pub(crate) fn leads(&self, now: Duration) -> Option<Term> {
         match self.role {
             Role::Leading { term, until } if now < until => Some(term),
             Role::Leading { .. } | Role::Following { .. } => None,
@@ -83,7 +83,7 @@ impl Election {
 
     /// Until when the own term may be trusted, on the monotonic clock.
     #[must_use]
-    pub fn trusted_until(&self) -> Option<Duration> {
+    pub(crate) fn trusted_until(&self) -> Option<Duration> {
         match self.role {
             Role::Leading { until, .. } => Some(until),
             Role::Following { .. } => None,
@@ -92,7 +92,7 @@ impl Election {
 
     /// The term of the leader, by the newest answer of the store.
     #[must_use]
-    pub fn leader(&self, now: Duration) -> Option<Term> {
+    pub(crate) fn leader(&self, now: Duration) -> Option<Term> {
         match self.role {
             Role::Leading { .. } => self.leads(now),
             Role::Following { leader } => leader,
@@ -100,7 +100,7 @@ impl Election {
     }
 
     /// Takes over the answer to a request that was sent at `asked_at`.
-    pub fn answered(&mut self, asked_at: Duration, now: Duration, answer: Lead) -> Turn {
+    pub(crate) fn answered(&mut self, asked_at: Duration, now: Duration, answer: Lead) -> Turn {
         let before = self.role;
         match answer {
             Lead::Leading(term) => {
@@ -130,12 +130,12 @@ impl Election {
     }
 
     /// The store did not answer. A trusted term stays trusted until its time.
-    pub fn unanswered(&mut self, now: Duration) {
+    pub(crate) fn unanswered(&mut self, now: Duration) {
         self.ask_at = now + ASK_AGAIN;
     }
 
     /// The store refused a write of this term, or the node gave it back.
-    pub fn over(&mut self, now: Duration) {
+    pub(crate) fn over(&mut self, now: Duration) {
         self.role = Role::Following { leader: None };
         self.ask_at = now + ASK_AGAIN;
     }

@@ -38,7 +38,7 @@ impl Janitor {
     ///
     /// # Errors
     /// The store refuses the term, or can be used no longer.
-    pub async fn run(self, over: CancellationToken) -> Result<()> {
+    pub(crate) async fn run(self, over: CancellationToken) -> Result<()> {
         while !over.is_cancelled() {
             pause(&over, PRUNE_EVERY).await;
             self.delete_old(&over).await?;

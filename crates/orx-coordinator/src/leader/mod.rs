@@ -2,10 +2,10 @@
 //! timeouts, deleting old data.
 
 pub mod dispatcher;
-pub mod election;
+mod election;
 pub mod janitor;
 pub mod monitor;
-pub mod run;
+pub(crate) mod run;
 pub mod scheduler;
 
 use std::time::Duration;

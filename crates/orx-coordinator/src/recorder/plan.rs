@@ -106,7 +106,7 @@ pub(crate) fn without_workers<T>(reports: Vec<(Incarnation, T)>) -> Vec<T> {
 
 /// How many of the first envelopes make a batch: bounded by rows and bytes, but at least one.
 #[must_use]
-pub fn batch<'a>(envelopes: impl Iterator<Item = &'a Envelope>, rows_most: usize) -> usize {
+pub(crate) fn batch<'a>(envelopes: impl Iterator<Item = &'a Envelope>, rows_most: usize) -> usize {
     let (mut rows, mut bytes, mut count) = (0, 0, 0);
     for envelope in envelopes {
         let (more_rows, more_bytes) = weight(envelope);
@@ -144,14 +144,14 @@ fn weight(envelope: &Envelope) -> (usize, usize) {
 
 /// Whether an envelope holds the outcome of one of these executions.
 #[must_use]
-pub fn has_outcome_of(body: &Body, ends: &BTreeSet<ExecutionId>) -> bool {
+pub(crate) fn has_outcome_of(body: &Body, ends: &BTreeSet<ExecutionId>) -> bool {
     let Body::Known(Message::JobResult { outcomes }) = body else { return false };
     !ends.is_empty() && outcomes.iter().any(|outcome| ends.contains(&outcome.execution))
 }
 
 /// The receipt for an envelope whose reports are all recorded or rejected for good.
 #[must_use]
-pub fn receipt(body: &Body, stale: &BTreeSet<ExecutionId>) -> Receipt {
+pub(crate) fn receipt(body: &Body, stale: &BTreeSet<ExecutionId>) -> Receipt {
     match body {
         Body::Known(Message::JobResult { outcomes }) => {
             let all = outcomes.iter().all(|outcome| stale.contains(&outcome.execution));

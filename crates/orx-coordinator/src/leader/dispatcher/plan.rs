@@ -219,7 +219,7 @@ impl SlotTable {
 
     /// Number of a worker's newest heartbeat, 0 after its registration alone.
     #[must_use]
-    pub fn heartbeat_of(&self, worker: Incarnation) -> Option<u64> {
+    pub(crate) fn heartbeat_of(&self, worker: Incarnation) -> Option<u64> {
         self.workers.get(&worker).map(|load| load.heartbeat)
     }
 
@@ -242,13 +242,13 @@ impl SlotTable {
     /// The live attempts of a worker, and when this node claimed or first read each, on the monotonic
     /// clock.
     #[must_use]
-    pub fn attempts_of(&self, worker: Incarnation) -> BTreeMap<ExecutionId, Duration> {
+    pub(crate) fn attempts_of(&self, worker: Incarnation) -> BTreeMap<ExecutionId, Duration> {
         let live = self.workers.get(&worker).map(|load| &load.live);
         live.into_iter().flatten().map(|(execution, held)| (*execution, held.since)).collect()
     }
 
     /// A worker registered at this node.
-    pub fn worker_registered(
+    pub(crate) fn worker_registered(
         &mut self,
         registration: WorkerRegistration,
         order: Option<WorkerDirective>,
@@ -282,7 +282,7 @@ impl SlotTable {
     }
 
     /// A worker's heartbeat came to this node.
-    pub fn worker_reported(
+    pub(crate) fn worker_reported(
         &mut self,
         heartbeat: &WorkerHeartbeat,
         order: Option<WorkerDirective>,
@@ -397,7 +397,7 @@ impl SlotTable {
 
     /// The outcome that a worker reported is about to be recorded. The slot of the attempt counts as free
     /// from now on, so that one transaction can record the outcome and claim for the slot.
-    pub fn outcome_sent(&mut self, worker: Incarnation, execution: ExecutionId) {
+    pub(crate) fn outcome_sent(&mut self, worker: Incarnation, execution: ExecutionId) {
         if self.leads {
             let held = self.release_slot(worker, execution);
             self.ending.entry(worker).or_default().entry(execution).or_insert(held);
@@ -421,7 +421,7 @@ impl SlotTable {
     }
 
     /// The store has the outcome.
-    pub fn outcome_recorded(&mut self, worker: Incarnation, execution: ExecutionId) {
+    pub(crate) fn outcome_recorded(&mut self, worker: Incarnation, execution: ExecutionId) {
         self.take_ending(worker, execution);
         for read in self.reads.values_mut() {
             read.ended.insert(execution);
@@ -438,7 +438,7 @@ impl SlotTable {
     }
 
     /// The store refused the outcome, or did not answer: the slot counts as taken again.
-    pub fn outcome_failed(&mut self, worker: Incarnation, execution: ExecutionId) {
+    pub(crate) fn outcome_failed(&mut self, worker: Incarnation, execution: ExecutionId) {
         let held = self.take_ending(worker, execution);
         if let (Some(load), Some(held)) = (self.workers.get_mut(&worker), held) {
             load.live.insert(execution, held);
@@ -447,7 +447,7 @@ impl SlotTable {
 
     /// The store has the outcome of an attempt that was not announced by [`Self::outcome_sent`]: another
     /// node recorded it, or the monitor decided it.
-    pub fn attempt_ended(&mut self, worker: Incarnation, execution: ExecutionId) {
+    pub(crate) fn attempt_ended(&mut self, worker: Incarnation, execution: ExecutionId) {
         if self.leads {
             self.release_slot(worker, execution);
             self.outcome_recorded(worker, execution);
@@ -457,7 +457,7 @@ impl SlotTable {
     /// The attempts with outcomes that have to be acknowledged before the worker has a slot for a job that
     /// is claimed for it now. None for a worker that prefetches.
     #[must_use]
-    pub fn outcomes_before_dispatch(&self, worker: Incarnation) -> BTreeSet<ExecutionId> {
+    pub(crate) fn outcomes_before_dispatch(&self, worker: Incarnation) -> BTreeSet<ExecutionId> {
         let prefetches =
             self.workers.get(&worker).is_some_and(|load| load.capacity > load.registration.slots);
         let ending = self.ending.get(&worker).filter(|_| !prefetches);
@@ -466,7 +466,11 @@ impl SlotTable {
 
     /// Whether the table still holds one of these attempts as live or ending: its outcome is not recorded.
     #[must_use]
-    pub fn has_unrecorded(&self, worker: Incarnation, executions: &BTreeSet<ExecutionId>) -> bool {
+    pub(crate) fn has_unrecorded(
+        &self,
+        worker: Incarnation,
+        executions: &BTreeSet<ExecutionId>,
+    ) -> bool {
         let live = self.workers.get(&worker).map(|load| &load.live);
         let ending = self.ending.get(&worker);
         executions.iter().any(|execution| {
@@ -477,7 +481,7 @@ impl SlotTable {
 
     /// A worker returned a prefetched job that found no slot. Until its next heartbeat reports a
     /// capacity, it is given only what starts at once.
-    pub fn stop_prefetch(&mut self, worker: Incarnation) {
+    pub(crate) fn stop_prefetch(&mut self, worker: Incarnation) {
         if let Some(load) = self.workers.get_mut(&worker) {
             load.capacity = load.capacity.min(load.registration.slots);
         }
@@ -552,7 +556,7 @@ impl SlotTable {
     }
 
     /// The store answered the newest claim. `asked`: most jobs that the claim allowed for each worker.
-    pub fn claim_answered(
+    pub(crate) fn claim_answered(
         &mut self,
         asked: &BTreeMap<Incarnation, usize>,
         claimed: &[Claimed],

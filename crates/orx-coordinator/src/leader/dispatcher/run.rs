@@ -48,7 +48,7 @@ impl Dispatcher {
     ///
     /// # Errors
     /// The store refuses the term, or can be used no longer.
-    pub async fn run(mut self, over: CancellationToken) -> Result<()> {
+    pub(crate) async fn run(mut self, over: CancellationToken) -> Result<()> {
         let mut backoff = RETRY;
         loop {
             match self.pass().await {

@@ -73,7 +73,7 @@ impl Watchlist {
 
     /// No heartbeat could be recorded before `until`: the store did not answer, or this process was
     /// suspended. Silence until then does not count.
-    pub fn count_silence_from(&mut self, until: Duration) {
+    pub(crate) fn count_silence_from(&mut self, until: Duration) {
         self.counting_from = self.counting_from.max(until);
     }
 
@@ -150,7 +150,7 @@ impl Watchlist {
     /// The cause of a worker's loss. A worker that sent a heartbeat in this term died by itself; one
     /// that fell silent while no node led may have died with a node.
     #[must_use]
-    pub fn lost_with(&self, worker: Incarnation) -> LostWith {
+    pub(crate) fn lost_with(&self, worker: Incarnation) -> LostWith {
         match self.workers.get(&worker) {
             Some(known) if known.order == Some(WorkerDirective::Fence) => LostWith::Fence,
             Some(known) if known.seen >= self.counting_from => LostWith::Worker,
@@ -208,14 +208,14 @@ impl Watchlist {
 
 /// The outcome of an overdue attempt.
 #[must_use]
-pub fn timed_out(attempt: &Live, now: Timestamp) -> Outcome {
+pub(crate) fn timed_out(attempt: &Live, now: Timestamp) -> Outcome {
     let why = "ran past its time, and its worker did not end it";
     ended(attempt, OutcomeKind::TimedOut, why, now)
 }
 
 /// The outcome of an attempt whose worker was lost. `why` is shown to people.
 #[must_use]
-pub fn lost(attempt: &Live, with: LostWith, why: &str, now: Timestamp) -> Outcome {
+pub(crate) fn lost(attempt: &Live, with: LostWith, why: &str, now: Timestamp) -> Outcome {
     ended(attempt, OutcomeKind::Lost { with }, why, now)
 }
 

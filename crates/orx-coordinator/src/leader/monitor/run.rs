@@ -70,7 +70,7 @@ impl Monitor {
     ///
     /// # Errors
     /// The store refuses the term, or is usable no longer.
-    pub async fn run(mut self, over: CancellationToken) -> Result<()> {
+    pub(crate) async fn run(mut self, over: CancellationToken) -> Result<()> {
         let mut backoff = RETRY;
         loop {
             let wait = (self.last_round + self.context.settings.monitor)

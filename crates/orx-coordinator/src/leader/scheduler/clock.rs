@@ -8,48 +8,48 @@ use crate::Now;
 
 /// Smallest deviation that counts as a jump. Slewing, and the moment between the readings of the two
 /// clocks, explain a smaller one.
-pub const NOTICED: Duration = Duration::from_secs(2);
+pub(crate) const NOTICED: Duration = Duration::from_secs(2);
 
 /// A jump of the wall clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Jump {
+pub(crate) struct Jump {
     /// What the wall clock would show now without the jump.
-    pub before: Timestamp,
+    pub(crate) before: Timestamp,
     /// Length of the jump in milliseconds; negative if the clock was set back.
-    pub by_ms: i64,
+    pub(crate) by_ms: i64,
 }
 
 impl Jump {
     /// The jump from the expected time `before` to the actual time `now`. `None` if they differ by less
     /// than [`NOTICED`].
     #[must_use]
-    pub fn between(before: Timestamp, now: Timestamp) -> Option<Self> {
+    pub(crate) fn between(before: Timestamp, now: Timestamp) -> Option<Self> {
         let by_ms = now.as_millis().saturating_sub(before.as_millis());
         (u128::from(by_ms.unsigned_abs()) >= NOTICED.as_millis()).then_some(Self { before, by_ms })
     }
 
     /// Whether the clock was set back.
     #[must_use]
-    pub fn is_back(&self) -> bool {
+    pub(crate) fn is_back(&self) -> bool {
         self.by_ms < 0
     }
 
     /// The jump for log lines: `ahead by 10m`, `back by 2h`.
     #[must_use]
-    pub fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         orx_model::time::jump_words(self.by_ms)
     }
 }
 
 /// Compares each reading of the clocks with the last one.
 #[derive(Debug, Default)]
-pub struct Watch {
+pub(crate) struct Watch {
     last: Option<Now>,
 }
 
 impl Watch {
     /// Returns the jump of the wall clock since the last call, if it jumped.
-    pub fn look(&mut self, now: Now) -> Option<Jump> {
+    pub(crate) fn look(&mut self, now: Now) -> Option<Jump> {
         let last = self.last.replace(now)?;
         let passed = now.mono.saturating_sub(last.mono);
         Jump::between(last.wall.saturating_add(passed), now.wall)

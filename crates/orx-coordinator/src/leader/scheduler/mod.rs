@@ -1,6 +1,6 @@
 //! Fires schedules, makes scheduled jobs ready when they are due, and releases runs whose dependency ended.
 
-pub mod clock;
+mod clock;
 mod clock_state;
 pub mod plan;
 pub mod run;

@@ -154,7 +154,7 @@ pub fn horizon(record: &ScheduleRecord, now: Timestamp) -> Timestamp {
 
 /// Whether the next slot is the repetition of one that ran: it is not a due time of the schedule.
 #[must_use]
-pub fn is_again(record: &ScheduleRecord) -> bool {
+pub(crate) fn is_again(record: &ScheduleRecord) -> bool {
     let Some(next) = record.plan.position.next else { return false };
     record.plan.spec.timing().next_after(just_before(next.slot)) != Some(next.slot)
 }
@@ -165,7 +165,7 @@ fn just_before(at: Timestamp) -> Timestamp {
 
 /// Whether a slot was missed or is caught up. After the clock was set back, such a slot may have run before.
 #[must_use]
-pub fn is_late(fire: &Firing) -> bool {
+pub(crate) fn is_late(fire: &Firing) -> bool {
     let runs = fire.runs.iter().filter_map(|run| run.row.as_ref());
     let late =
         |row: &Slot| matches!(row.outcome, SlotOutcome::Missed | SlotOutcome::CaughtUp { .. });
@@ -175,7 +175,7 @@ pub fn is_late(fire: &Firing) -> bool {
 /// Sets a schedule whose position is after the clock back to `now`. Its next due time is the first one from
 /// now on that did not run. The ledger gets a row for the jump of `by_ms` milliseconds.
 #[must_use]
-pub fn rewind(
+pub(crate) fn rewind(
     record: &ScheduleRecord,
     ran: &BTreeSet<Timestamp>,
     by_ms: i64,
@@ -195,7 +195,7 @@ pub fn rewind(
 
 /// The ledger row for a jump of `by_ms` milliseconds, at a time that is no due time of the schedule.
 #[must_use]
-pub fn clock_set(record: &ScheduleRecord, by_ms: i64, now: Timestamp) -> Slot {
+pub(crate) fn clock_set(record: &ScheduleRecord, by_ms: i64, now: Timestamp) -> Slot {
     let timing = record.plan.spec.timing();
     let mut at = now;
     while timing.next_after(just_before(at)) == Some(at) {
@@ -217,7 +217,7 @@ fn before(record: &ScheduleRecord, held: &BTreeSet<JobId>) -> Before {
 
 /// The next step for a run with a dependency or a failure handler.
 #[derive(Debug)]
-pub enum Step {
+pub(crate) enum Step {
     /// A change that the store makes.
     DependencyStep(DependencyStep),
     /// Cancels the job, which the run waits for.
@@ -229,7 +229,7 @@ pub enum Step {
 /// The store holds the dependency of a run that was cancelled while it waited until the run before it has
 /// ended, and a later run waits for that one too. So no run starts while an earlier one still goes on.
 #[must_use]
-pub fn steps(runs: &[RunDependency]) -> Vec<Step> {
+pub(crate) fn steps(runs: &[RunDependency]) -> Vec<Step> {
     let index = by_job(runs);
     runs.iter().filter_map(|run| step(run, &index)).collect()
 }

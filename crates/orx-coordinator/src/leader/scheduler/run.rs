@@ -92,7 +92,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// The store refuses the term, or can be used no longer.
-    pub async fn run(mut self, over: CancellationToken) -> Result<()> {
+    pub(crate) async fn run(mut self, over: CancellationToken) -> Result<()> {
         let mut backoff = RETRY;
         loop {
             match self.pass().await? {
@@ -140,7 +140,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// The store refuses the term, or can be used no longer.
-    pub async fn pass(&mut self) -> Result<Option<StoreError>> {
+    pub(crate) async fn pass(&mut self) -> Result<Option<StoreError>> {
         let now = self.context.now();
         if self.context.lead.term(now.mono) != Some(self.term) {
             return Err(StoreError::Deposed);
