@@ -86,7 +86,7 @@ pub struct Defaults {
     pub priority: Option<Priority>,
     /// The retry policy.
     pub retry: Option<RetryPolicy>,
-    /// The timeout of each attempt.
+    /// The timeout of each attempt, in milliseconds.
     pub timeout_ms: Option<u64>,
 }
 
@@ -107,11 +107,11 @@ pub struct ControlSettings {
     pub by_name: std::collections::BTreeMap<Name, Defaults>,
     /// Whether jobs may come with commands.
     pub allow_commands: bool,
-    /// How long a worker counts as live after its last heartbeat.
+    /// How long a worker counts as live after its last heartbeat, in milliseconds.
     pub lease_ms: u64,
-    /// How long a node counts as live after its last heartbeat.
+    /// How long a node counts as live after its last heartbeat, in milliseconds.
     pub node_lives_ms: u64,
-    /// Further durations, shown with the status of the cluster.
+    /// The durations in force by setting, in milliseconds; shown with the status of the cluster.
     pub settings_ms: std::collections::BTreeMap<String, u64>,
 }
 
@@ -205,7 +205,7 @@ fn no_job(id: JobId) -> Problem {
 }
 
 /// The problem that the API answers for an error of the store.
-pub fn store_problem(error: StoreError) -> Problem {
+pub(crate) fn store_problem(error: StoreError) -> Problem {
     let code = match &error {
         StoreError::Full => Code::StoreFull,
         StoreError::Busy | StoreError::Closed | StoreError::Failed => Code::Unavailable,

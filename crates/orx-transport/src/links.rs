@@ -21,7 +21,7 @@ pub enum LinkOf {
     Events,
     /// The notifications of other nodes, read by this node.
     Broadcast,
-    /// The inbox of a worker, read by the worker. LinkTable where this node hosts that inbox.
+    /// The inbox of a worker, read by the worker. Known only at the node that hosts that inbox.
     Inbox(Incarnation),
 }
 
