@@ -99,6 +99,7 @@ pub async fn a_drain_outlives_the_loss_of_its_worker_but_not_its_stop(store: ASt
     assert_eq!(reports(&store).await, []);
 }
 
+/// A heartbeat that arrives after its worker stopped or was lost does not add the worker again.
 pub async fn a_heartbeat_without_a_registration_adds_no_worker(store: AStore) {
     let beat = |n| WorkerReport { heartbeat: 3, ..report(n, "w") };
     assert_eq!(put(&store, vec![beat(1)]).await, [WorkerPut::Unregistered]);
