@@ -105,7 +105,7 @@ fn feed_text(kind: u8, text: &str, feed: &mut impl FnMut(&[u8])) {
     feed(text.as_bytes());
 }
 
-/// The digits of a number without zeros at either end, and their power of ten.
+/// Feeds the digits of a number without zeros at either end, and their power of ten.
 fn feed_number(number: &str, feed: &mut impl FnMut(&[u8])) {
     let (negative, number) = match number.strip_prefix('-') {
         Some(rest) => (true, rest),

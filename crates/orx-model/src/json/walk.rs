@@ -34,7 +34,7 @@ enum Expected {
 pub(crate) struct Walk<'a> {
     text: &'a str,
     pub(super) at: usize,
-    /// One bit for each open container: whether it is an object.
+    /// For each open object or array, outermost first, whether it is an object.
     open: Vec<bool>,
     expected: Expected,
 }
@@ -174,7 +174,7 @@ impl<'a> Walk<'a> {
     }
 
     fn number(&mut self) -> Result<&'a str, Unfit> {
-        /// An exponent below this fits any double.
+        /// A number with at most this many digits fits any double.
         const SAFE: usize = 300;
         let start = self.at;
         if self.byte() == Some(b'-') {
