@@ -189,7 +189,7 @@ pub(crate) fn is_version_1(hash: &str) -> bool {
 
 /// Whether a hash of version 1 is of the same job. That version covered the caller, so it tries the
 /// caller of this request, no caller, and the caller that made the job (`made_by`); each with empty args
-/// and without args, which it told apart.
+/// and without args, which it distinguished.
 pub(crate) fn matches_version_1(
     request: &EnqueueRequest,
     made_by: Option<&str>,

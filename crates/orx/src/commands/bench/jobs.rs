@@ -1,7 +1,7 @@
 //! Measurements of the server, taken by a client.
 
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use orx_model::job::Command;
 use orx_model::wire::{ChangeRequest, EnqueueRequest, ListQuery, LogEvent, LogsQuery};
@@ -207,7 +207,7 @@ pub(super) async fn log_lines(session: &Session) -> Result<f64, CliError> {
     let (mut late, mut line): (Vec<f64>, Vec<u8>) = (Vec::new(), Vec::new());
     let see = |event: LogEvent| {
         let LogEvent::Chunk(part) = event else { return ControlFlow::Continue(()) };
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = crate::clock::since_1970();
         for byte in part.data {
             if byte != b'\n' {
                 line.push(byte);
