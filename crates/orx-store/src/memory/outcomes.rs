@@ -1,0 +1,105 @@
+//! The ends of attempts in the reference model.
+
+use orx_model::job::AttemptCounts;
+use orx_model::settle::{self, settle};
+use orx_model::{Attempt, AttemptStatus, JobEvent, JobStatus, Outcome, OutcomeKind, Timestamp};
+
+use super::State;
+use crate::codec::span;
+use crate::{Recorded, Result, StoreError, Term};
+
+impl State {
+    pub(super) fn record(
+        &mut self,
+        outcomes: &[Outcome],
+        draws: Vec<f64>,
+        by: Option<Term>,
+        now: Timestamp,
+    ) -> Result<Vec<Recorded>> {
+        let mut answers = Vec::new();
+        let draws = draws.into_iter().chain(std::iter::repeat(0.5));
+        for (outcome, draw) in outcomes.iter().zip(draws) {
+            let Some(job) = self.jobs.get(&outcome.job).map(|entry| &entry.job) else {
+                answers.push(Recorded::Missing);
+                continue;
+            };
+            if job.state.live.as_ref().map(|live| live.execution) != Some(outcome.execution) {
+                answers.push(Recorded::Stale { status: job.state.status });
+                continue;
+            }
+            let inputs = settle::RetryInputs {
+                ends: job.state.ends,
+                retry: job.spec.retry,
+                on_lost: job.spec.on_lost,
+                deadline: job.spec.deadline,
+                cancel_requested: job.state.cancel.is_some(),
+            };
+            let settled = settle(&inputs, outcome, now, draw);
+            let ended = outcome.kind.status();
+            let (event, run_at) = (settled.event, settled.run_at);
+            let status =
+                self.end_attempt(outcome, (event, by), ended, settled.ends, run_at, now)?;
+            if let OutcomeKind::Succeeded { result: Some(result) } = &outcome.kind
+                && let Some(entry) = self.jobs.get_mut(&outcome.job)
+            {
+                entry.job.state.result = Some(result.clone());
+            }
+            if let Some(reason) = settled.dead {
+                self.dead.insert(outcome.job, (reason, now));
+            }
+            answers.push(Recorded::Applied { status, run_at });
+        }
+        Ok(answers)
+    }
+
+    pub(super) fn end_attempt(
+        &mut self,
+        ended: &Outcome,
+        (event, by): (JobEvent, Option<Term>),
+        status: AttemptStatus,
+        ends: AttemptCounts,
+        run_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<JobStatus> {
+        let id = ended.job;
+        let to = self.change(id, event, by)?;
+        let entry = self.jobs.get_mut(&id).ok_or(StoreError::Unknown)?;
+        let live = entry.job.state.live.take().ok_or(StoreError::Unknown)?;
+        let started_at = ended.started_at.or(live.started_at);
+        let (started_at, ended_at) = span(live.claimed_at, started_at, ended.ended_at, now);
+        entry.expire_at = entry.job.spec.deadline.filter(|_| !to.is_final());
+        // A success has no error, even if its worker reports one.
+        let failed = status != AttemptStatus::Succeeded;
+        let error = ended.error.as_deref().filter(|_| failed).map(|text| {
+            let mut end = text.len().min(orx_model::limits::ERROR_BYTES);
+            while !text.is_char_boundary(end) {
+                end -= 1;
+            }
+            text[..end].to_owned()
+        });
+        entry.ended.push(Attempt {
+            job: id,
+            number: entry.job.state.attempt,
+            execution: live.execution,
+            worker: live.worker,
+            worker_name: live.worker_name.clone(),
+            epoch: live.epoch,
+            status,
+            claimed_at: live.claimed_at,
+            started_at,
+            ended_at: Some(ended_at),
+            error: error.clone(),
+            exit: ended.exit,
+            dropped_bytes: 0,
+        });
+        let job = &mut entry.job;
+        job.state.ends = ends;
+        job.state.run_at = run_at.unwrap_or(job.state.run_at);
+        job.state.finished_at = to.is_final().then_some(ended_at);
+        job.state.started_at = started_at;
+        job.state.worker = Some(live.worker_name);
+        job.state.error = error;
+        job.state.exit = ended.exit;
+        Ok(to)
+    }
+}
