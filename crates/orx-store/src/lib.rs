@@ -37,6 +37,8 @@ mod error;
 mod filter_pushdown;
 mod jobs;
 mod lane_merge;
+#[cfg(test)]
+mod lane_merge_tests;
 mod leases;
 mod logs;
 mod memory;
