@@ -24,9 +24,8 @@ fn worker(handlers: &[&str], places: u128, prefetch: usize, held: usize) -> Clai
 }
 
 fn takers(workers: &[(u128, usize, usize)]) -> Takers {
-    let request = |(places, prefetch, held): &(u128, usize, usize)| {
-        worker(&["a"], *places, *prefetch, *held)
-    };
+    let request =
+        |(places, prefetch, held): &(u128, usize, usize)| worker(&["a"], *places, *prefetch, *held);
     Takers::new(&workers.iter().map(request).collect::<Vec<_>>())
 }
 

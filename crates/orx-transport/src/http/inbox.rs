@@ -26,14 +26,19 @@ use crate::{
 const SILENT: Duration = Duration::from_secs(15);
 /// Most envelopes that were read and not yet taken.
 const READ_AHEAD: usize = 256;
+/// How long the stream of a dropped reader waits for the next reader of the same inbox.
+const PARKED: Duration = Duration::from_secs(5);
 /// Most bytes in one line: a batch of jobs with their args.
 const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Deliveries that were returned unanswered, for the next reader of the same inbox.
+/// What readers leave for the next reader of the same inbox.
 #[derive(Default)]
 pub(super) struct Returned {
-    /// By position.
+    /// Deliveries that were returned unanswered, by position.
     envelopes: Mutex<HashMap<Incarnation, BTreeMap<u64, Envelope>>>,
+    /// Open streams of readers that were dropped. The next reader takes the stream over, because the
+    /// coordinator has acknowledged what is on its way.
+    parked: Mutex<HashMap<Incarnation, InboxStream>>,
     /// How many positions were assigned so far, in the order in which envelopes are read.
     positions: AtomicU64,
 }
@@ -48,8 +53,32 @@ impl Returned {
     }
 
     fn envelopes(&self) -> MutexGuard<'_, HashMap<Incarnation, BTreeMap<u64, Envelope>>> {
-        // No code that holds this lock can leave its data half-changed.
         self.envelopes.lock()
+    }
+
+    /// Leaves what a stream has read to the next reader, and ends the stream.
+    fn end(&self, of: Incarnation, mut stream: InboxStream) {
+        stream.reading.abort();
+        while let Ok(envelope) = stream.read.try_recv() {
+            self.put(of, self.next_position(), envelope);
+        }
+    }
+}
+
+/// The open stream of an inbox, with the task that reads it.
+struct InboxStream {
+    read: mpsc::Receiver<Envelope>,
+    state: watch::Receiver<SubscriptionState>,
+    reading: tokio::task::AbortHandle,
+}
+
+impl InboxStream {
+    /// Spawns the task that reads.
+    fn open(session: &Arc<HttpSession>, of: Incarnation) -> Self {
+        let (to, read) = mpsc::channel(READ_AHEAD);
+        let (state_to, state) = watch::channel(reconnecting("not connected yet".to_owned()));
+        let reading = tokio::spawn(read_inbox(Arc::clone(session), of, to, state_to));
+        Self { read, state, reading: reading.abort_handle() }
     }
 }
 
@@ -57,29 +86,50 @@ impl Returned {
 pub(super) struct InboxReader {
     session: Arc<HttpSession>,
     of: Incarnation,
-    read: mpsc::Receiver<Envelope>,
-    state: watch::Receiver<SubscriptionState>,
-    reading: tokio::task::JoinHandle<()>,
+    stream: InboxStream,
 }
 
 impl InboxReader {
-    /// Spawns the task that reads.
+    /// Takes the stream of a dropped reader over, or opens one.
     pub(super) fn open(session: &Arc<HttpSession>, of: Incarnation) -> Self {
-        let (to, read) = mpsc::channel(READ_AHEAD);
-        let (state_to, state) = watch::channel(reconnecting("not connected yet".to_owned()));
-        let reading = tokio::spawn(read_inbox(Arc::clone(session), of, to, state_to));
-        Self { session: Arc::clone(session), of, read, state, reading }
+        let parked = session.returned.parked.lock().remove(&of);
+        let stream = match parked {
+            Some(stream) if !stream.reading.is_finished() => stream,
+            Some(over) => {
+                session.returned.end(of, over);
+                InboxStream::open(session, of)
+            }
+            None => InboxStream::open(session, of),
+        };
+        Self { session: Arc::clone(session), of, stream }
     }
 }
 
 impl Drop for InboxReader {
     fn drop(&mut self) {
-        self.reading.abort();
-        // The next reader gets what was read and not taken.
-        let returned = &self.session.returned;
-        while let Ok(envelope) = self.read.try_recv() {
-            returned.put(self.of, returned.next_position(), envelope);
+        let (_, closed) = mpsc::channel(1);
+        let stream = InboxStream {
+            read: std::mem::replace(&mut self.stream.read, closed),
+            state: self.stream.state.clone(),
+            reading: self.stream.reading.clone(),
+        };
+        let (returned, of, task) = (&self.session.returned, self.of, stream.reading.id());
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return returned.end(of, stream);
+        };
+        if let Some(before) = returned.parked.lock().insert(of, stream) {
+            returned.end(of, before);
         }
+        let session = Arc::clone(&self.session);
+        runtime.spawn(async move {
+            tokio::time::sleep(PARKED).await;
+            let mut parked = session.returned.parked.lock();
+            if parked.get(&of).is_some_and(|stream| stream.reading.id() == task)
+                && let Some(stream) = parked.remove(&of)
+            {
+                session.returned.end(of, stream);
+            }
+        });
     }
 }
 
@@ -111,11 +161,11 @@ impl Subscription for InboxReader {
         if taken == 0 {
             // The task ends by itself only when another reader takes over the inbox.
             let over = TransportError::TakenOver { channel: Channel::Inbox(self.of) };
-            let first = self.read.recv().await.ok_or(over)?;
+            let first = self.stream.read.recv().await.ok_or(over)?;
             taken = take(self.session.returned.next_position(), first);
         }
         while taken < most
-            && let Ok(envelope) = self.read.try_recv()
+            && let Ok(envelope) = self.stream.read.try_recv()
         {
             taken = take(self.session.returned.next_position(), envelope);
         }
@@ -124,7 +174,7 @@ impl Subscription for InboxReader {
     }
 
     fn state(&self) -> watch::Receiver<SubscriptionState> {
-        self.state.clone()
+        self.stream.state.clone()
     }
 }
 
