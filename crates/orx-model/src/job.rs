@@ -12,8 +12,8 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::attempt::Exit;
 use crate::ids::{ExecutionId, Incarnation, JobId, Name};
+use crate::outcome::ALONE_FROM;
 use crate::policy::{OnLost, Priority, RetryPolicy};
-use crate::settle::ALONE_FROM;
 use crate::status::JobStatus;
 use crate::time::Timestamp;
 

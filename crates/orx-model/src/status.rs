@@ -137,7 +137,7 @@ impl FromStr for JobStatus {
 }
 
 /// What can happen to a job. Events that end an attempt name the decision of
-/// [`crate::settle::settle`], not its cause.
+/// [`crate::outcome::resolve_outcome`], not its cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum JobEvent {
     /// The jobs that it waited for have ended.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use orx_model::job::{AttemptCounts, DeadReason};
-use orx_model::settle::{self, RetryInputs, Settlement};
+use orx_model::outcome::{self, Resolution, RetryInputs};
 use orx_model::{
     ExecutionId, JobEvent, JobId, LostWith, OnLost, Outcome, OutcomeKind, RetryPolicy, Timestamp,
 };
@@ -25,7 +25,7 @@ fn fresh() -> RetryInputs {
     inputs(AttemptCounts::default())
 }
 
-fn ended(inputs: &RetryInputs, kind: OutcomeKind) -> Settlement {
+fn ended(inputs: &RetryInputs, kind: OutcomeKind) -> Resolution {
     let outcome = Outcome {
         job: JobId(1),
         execution: ExecutionId(1),
@@ -35,7 +35,7 @@ fn ended(inputs: &RetryInputs, kind: OutcomeKind) -> Settlement {
         error: None,
         exit: None,
     };
-    settle::settle(inputs, &outcome, NOW, 0.5)
+    outcome::resolve_outcome(inputs, &outcome, NOW, 0.5)
 }
 
 fn after(seconds: u64) -> Option<Timestamp> {
@@ -51,16 +51,16 @@ fn lost(with: LostWith) -> OutcomeKind {
 }
 
 /// The job is a dead letter for this reason, with this event.
-fn dead(settled: Settlement, event: JobEvent, reason: DeadReason) -> AttemptCounts {
-    let Settlement { ends, .. } = settled;
-    assert_eq!(settled, Settlement { event, ends, run_at: None, dead: Some(reason) });
+fn dead(resolved: Resolution, event: JobEvent, reason: DeadReason) -> AttemptCounts {
+    let Resolution { ends, .. } = resolved;
+    assert_eq!(resolved, Resolution { event, ends, run_at: None, dead: Some(reason) });
     ends
 }
 
 /// The job gets another try, due at this time.
-fn again(settled: Settlement, event: JobEvent, run_at: Option<Timestamp>) -> AttemptCounts {
-    let Settlement { ends, .. } = settled;
-    assert_eq!(settled, Settlement { event, ends, run_at, dead: None });
+fn again(resolved: Resolution, event: JobEvent, run_at: Option<Timestamp>) -> AttemptCounts {
+    let Resolution { ends, .. } = resolved;
+    assert_eq!(resolved, Resolution { event, ends, run_at, dead: None });
     ends
 }
 

@@ -158,7 +158,7 @@ pub trait Dispatching: Send + Sync {
     /// Advisory. Skips unknown and stale attempts.
     async fn record_progress(&self, progress: Vec<ExecutionProgress>) -> Result<()>;
 
-    /// Durable. Ends attempts as [`orx_model::settle::settle`] decides. Results are in the order of
+    /// Durable. Ends attempts as [`orx_model::outcome::resolve_outcome`] decides. Results are in the order of
     /// `outcomes`. `draws` has one uniform number in 0..1 for each outcome; it spreads the retries. An
     /// end before the claim or after `now`, which a wrong clock of the worker can report, is moved into
     /// that range.

@@ -1,7 +1,7 @@
 //! The ends of attempts in the reference model.
 
 use orx_model::job::AttemptCounts;
-use orx_model::settle::{self, settle};
+use orx_model::outcome::{RetryInputs, resolve_outcome};
 use orx_model::{Attempt, AttemptStatus, JobEvent, JobStatus, Outcome, OutcomeKind, Timestamp};
 
 use super::State;
@@ -27,24 +27,24 @@ impl State {
                 answers.push(Recorded::Stale { status: job.state.status });
                 continue;
             }
-            let inputs = settle::RetryInputs {
+            let inputs = RetryInputs {
                 ends: job.state.ends,
                 retry: job.spec.retry,
                 on_lost: job.spec.on_lost,
                 deadline: job.spec.deadline,
                 cancel_requested: job.state.cancel.is_some(),
             };
-            let settled = settle(&inputs, outcome, now, draw);
+            let resolved = resolve_outcome(&inputs, outcome, now, draw);
             let ended = outcome.kind.status();
-            let (event, run_at) = (settled.event, settled.run_at);
+            let (event, run_at) = (resolved.event, resolved.run_at);
             let status =
-                self.end_attempt(outcome, (event, by), ended, settled.ends, run_at, now)?;
+                self.end_attempt(outcome, (event, by), ended, resolved.ends, run_at, now)?;
             if let OutcomeKind::Succeeded { result: Some(result) } = &outcome.kind
                 && let Some(entry) = self.jobs.get_mut(&outcome.job)
             {
                 entry.job.state.result = Some(result.clone());
             }
-            if let Some(reason) = settled.dead {
+            if let Some(reason) = resolved.dead {
                 self.dead.insert(outcome.job, (reason, now));
             }
             answers.push(Recorded::Applied { status, run_at });

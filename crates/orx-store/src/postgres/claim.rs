@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use orx_model::settle::ALONE_FROM;
+use orx_model::outcome::ALONE_FROM;
 use orx_model::{JobEvent, JobId, JobSpec, JobStatus, Timestamp, next};
 
 use super::db_error::{DbError, DbResult};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use orx_model::message::{ExecutionProgress, ExecutionRef, Started};
-use orx_model::settle::ALONE_FROM;
+use orx_model::outcome::ALONE_FROM;
 use orx_model::{ExecutionId, Incarnation, JobEvent, JobStatus, Outcome, Timestamp};
 use sqlx::postgres::PgRow;
 

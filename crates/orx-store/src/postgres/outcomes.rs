@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use orx_model::job::AttemptCounts;
 use orx_model::message::{ExecutionProgress, Started};
-use orx_model::settle::{RetryInputs, settle};
+use orx_model::outcome::{RetryInputs, resolve_outcome};
 use orx_model::{
     ExecutionId, JobEvent, JobId, JobStatus, Outcome, OutcomeKind, RetryPolicy, Timestamp, next,
 };
@@ -249,16 +249,16 @@ impl<'o> Ending<'o> {
             let status = next(JobStatus::Running, JobEvent::Stopped)?;
             return Ok(Self { index, pending, status, run_at: None, decided });
         };
-        let settled = settle(inputs, outcome, pending.now, pending.draw);
+        let resolved = resolve_outcome(inputs, outcome, pending.now, pending.draw);
         Ok(Self {
             index,
             pending,
-            status: next(*status, settled.event)?,
-            run_at: settled.run_at,
+            status: next(*status, resolved.event)?,
+            run_at: resolved.run_at,
             decided: Some(Decided {
                 was: *inputs,
-                ends: settled.ends,
-                dead: settled.dead.map(|reason| reason.as_str()),
+                ends: resolved.ends,
+                dead: resolved.dead.map(|reason| reason.as_str()),
             }),
         })
     }

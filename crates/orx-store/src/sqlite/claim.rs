@@ -3,7 +3,7 @@
 //! Reads each lane in the order of dispatch, a few rows at a time, and merges the lanes, so that the
 //! order holds over all of them. It does not read a lane that no worker takes.
 
-use orx_model::settle::ALONE_FROM;
+use orx_model::outcome::ALONE_FROM;
 use orx_model::{ExecutionId, Incarnation, JobEvent, JobId, JobSpec, JobStatus, Timestamp, next};
 use rusqlite::params;
 

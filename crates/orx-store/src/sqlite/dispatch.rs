@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use orx_model::message::{ExecutionProgress, ExecutionRef, Started};
-use orx_model::settle::ALONE_FROM;
+use orx_model::outcome::ALONE_FROM;
 use orx_model::{
     ExecutionId, Incarnation, JobEvent, JobId, JobStatus, Outcome, OutcomeKind, Timestamp, next,
 };

@@ -2,7 +2,7 @@
 
 use orx_model::job::AttemptCounts;
 use orx_model::message::{ExecutionProgress, Started};
-use orx_model::settle::{RetryInputs, settle};
+use orx_model::outcome::{RetryInputs, resolve_outcome};
 use orx_model::{
     AttemptStatus, ExecutionId, JobEvent, JobId, JobStatus, OnLost, Outcome, OutcomeKind,
     RetryPolicy, Timestamp, next,
@@ -110,8 +110,8 @@ fn end(
         deadline: seen.deadline,
         cancel_requested: seen.cancel_requested,
     };
-    let settled = settle(&inputs, outcome, now, draw);
-    let status = next(seen.status, settled.event)?;
+    let resolved = resolve_outcome(&inputs, outcome, now, draw);
+    let status = next(seen.status, resolved.event)?;
     let error = if succeeded { None } else { outcome.error.as_deref().map(capped) };
     let (exit_code, exit_signal) = exit_columns(outcome.exit);
     let (started_at, ended_at) = span(
@@ -135,19 +135,19 @@ fn end(
     tx.conn.prepare_cached(include_str!("end.sql"))?.execute(params![
         outcome.job.0,
         status_code(status),
-        millis(settled.run_at),
+        millis(resolved.run_at),
         (!status.is_final()).then_some(millis(seen.deadline)).flatten(),
-        settled.ends.failed,
-        settled.ends.lost,
-        settled.ends.returned,
+        resolved.ends.failed,
+        resolved.ends.lost,
+        resolved.ends.returned,
         status.is_final().then_some(ended_at.as_millis()),
         millis(started_at),
         error,
         exit_code,
         exit_signal,
-        settled.dead.map(|reason| reason.as_str()),
-        settled.dead.map(|_| now.as_millis()),
-        settled.ends.server_lost,
+        resolved.dead.map(|reason| reason.as_str()),
+        resolved.dead.map(|_| now.as_millis()),
+        resolved.ends.server_lost,
     ])?;
     if let OutcomeKind::Succeeded { result: Some(result) } = &outcome.kind {
         tx.conn
@@ -155,7 +155,7 @@ fn end(
             .execute(params![outcome.job.0, result.get()])?;
     }
     tx.cache.moved(seen.lane, Some(seen.status), Some(status));
-    Ok(Recorded::Applied { status, run_at: settled.run_at })
+    Ok(Recorded::Applied { status, run_at: resolved.run_at })
 }
 
 /// The end of an attempt, as stored.

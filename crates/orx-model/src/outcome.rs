@@ -39,7 +39,7 @@ pub struct RetryInputs {
 
 /// What the end of an attempt means for its job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settlement {
+pub struct Resolution {
     /// The event to apply to the status of the job.
     pub event: JobEvent,
     /// The counts, this attempt included.
@@ -53,10 +53,15 @@ pub struct Settlement {
 
 /// Decides what `outcome` means for a job in this state. `draw` is uniform in 0..1 and spreads retries.
 #[must_use]
-pub fn settle(standing: &RetryInputs, outcome: &Outcome, now: Timestamp, draw: f64) -> Settlement {
+pub fn resolve_outcome(
+    inputs: &RetryInputs,
+    outcome: &Outcome,
+    now: Timestamp,
+    draw: f64,
+) -> Resolution {
     let kind = &outcome.kind;
-    let mut ends = standing.ends;
-    let done = |event, ends| Settlement { event, ends, run_at: None, dead: None };
+    let mut ends = inputs.ends;
+    let done = |event, ends| Resolution { event, ends, run_at: None, dead: None };
     if let OutcomeKind::Succeeded { .. } = kind {
         return done(JobEvent::Succeed, ends);
     }
@@ -79,57 +84,57 @@ pub fn settle(standing: &RetryInputs, outcome: &Outcome, now: Timestamp, draw: f
     }
     // After a cancel request, every end but success makes the job cancelled. A worker reports `Cancelled`
     // only after such a request.
-    if standing.cancel_requested || matches!(kind, OutcomeKind::Cancelled) {
+    if inputs.cancel_requested || matches!(kind, OutcomeKind::Cancelled) {
         return done(JobEvent::Stopped, ends);
     }
-    let give_up = |reason| {
+    let dead_letter = |reason| {
         let event = match kind {
             OutcomeKind::TimedOut => JobEvent::GiveUpTimedOut,
             _ if reason == DeadReason::Deadline => JobEvent::GiveUpTimedOut,
             _ => JobEvent::GiveUp,
         };
-        Settlement { event, ends, run_at: None, dead: Some(reason) }
+        Resolution { event, ends, run_at: None, dead: Some(reason) }
     };
     let again = |event, wait: Duration| {
         let run_at = now.saturating_add(wait);
-        match standing.deadline {
-            Some(deadline) if run_at >= deadline => give_up(DeadReason::Deadline),
-            _ => Settlement { event, ends, run_at: Some(run_at), dead: None },
+        match inputs.deadline {
+            Some(deadline) if run_at >= deadline => dead_letter(DeadReason::Deadline),
+            _ => Resolution { event, ends, run_at: Some(run_at), dead: None },
         }
     };
     match kind {
-        OutcomeKind::Failed { retryable: false, .. } => give_up(DeadReason::NotRetryable),
+        OutcomeKind::Failed { retryable: false, .. } => dead_letter(DeadReason::NotRetryable),
         OutcomeKind::Failed { .. } | OutcomeKind::TimedOut
-            if ends.failed > standing.retry.retries =>
+            if ends.failed > inputs.retry.retries =>
         {
-            give_up(DeadReason::Exhausted)
+            dead_letter(DeadReason::Exhausted)
         }
         OutcomeKind::Failed { retry_after_ms: Some(ms), .. } => {
             again(JobEvent::RetryLater, Duration::from_millis(*ms))
         }
         OutcomeKind::Failed { .. } | OutcomeKind::TimedOut => {
-            again(JobEvent::RetryLater, standing.retry.backoff(ends.failed, draw))
+            again(JobEvent::RetryLater, inputs.retry.backoff(ends.failed, draw))
         }
-        OutcomeKind::Lost { .. } if standing.on_lost == OnLost::Fail => give_up(DeadReason::Lost),
+        OutcomeKind::Lost { .. } if inputs.on_lost == OnLost::Fail => dead_letter(DeadReason::Lost),
         // At most once, whatever ended it. An attempt that never started counts as never dispatched.
         OutcomeKind::Interrupted
-            if standing.on_lost == OnLost::Fail && outcome.started_at.is_some() =>
+            if inputs.on_lost == OnLost::Fail && outcome.started_at.is_some() =>
         {
-            give_up(DeadReason::Lost)
+            dead_letter(DeadReason::Lost)
         }
         OutcomeKind::Lost { with: LostWith::Worker } => match ends.lost {
-            LOST_MAX.. => give_up(DeadReason::Poison),
-            lost => again(JobEvent::RetryLater, standing.retry.backoff(lost, draw)),
+            LOST_MAX.. => dead_letter(DeadReason::Poison),
+            lost => again(JobEvent::RetryLater, inputs.retry.backoff(lost, draw)),
         },
         OutcomeKind::Lost { with: LostWith::Server } => match ends.server_lost {
-            SERVER_LOST_MAX.. => give_up(DeadReason::Poison),
+            SERVER_LOST_MAX.. => dead_letter(DeadReason::Poison),
             // One crash of a server is no evidence against the jobs that ran on it.
             0 | 1 => again(JobEvent::GiveBack, Duration::ZERO),
-            lost => again(JobEvent::RetryLater, standing.retry.backoff(lost - 1, draw)),
+            lost => again(JobEvent::RetryLater, inputs.retry.backoff(lost - 1, draw)),
         },
         OutcomeKind::Lost { with: LostWith::Fence } => again(JobEvent::GiveBack, Duration::ZERO),
         OutcomeKind::Interrupted | OutcomeKind::Refused if ends.returned >= RETURNED_MAX => {
-            give_up(DeadReason::Returned)
+            dead_letter(DeadReason::Returned)
         }
         OutcomeKind::HandedBack => done(JobEvent::GiveBack, ends),
         OutcomeKind::Refused => again(JobEvent::RetryLater, REFUSED_PAUSE),
@@ -148,7 +153,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
-    fn standing() -> RetryInputs {
+    fn inputs() -> RetryInputs {
         RetryInputs {
             ends: AttemptCounts::default(),
             retry: RetryPolicy { retries: 1, jitter: 0.0, ..RetryPolicy::default() },
@@ -177,36 +182,46 @@ mod tests {
 
     #[test]
     fn a_failure_is_tried_again_until_the_retries_are_used_up() {
-        let first = settle(&standing(), &ended(failed()), NOW, 0.5);
+        let first = resolve_outcome(&inputs(), &ended(failed()), NOW, 0.5);
         assert_eq!(first.event, JobEvent::RetryLater);
         assert_eq!(first.run_at, Some(NOW.saturating_add(Duration::from_secs(10))));
 
-        let second =
-            settle(&RetryInputs { ends: first.ends, ..standing() }, &ended(failed()), NOW, 0.5);
+        let second = resolve_outcome(
+            &RetryInputs { ends: first.ends, ..inputs() },
+            &ended(failed()),
+            NOW,
+            0.5,
+        );
         assert_eq!((second.event, second.dead), (JobEvent::GiveUp, Some(DeadReason::Exhausted)));
     }
 
     #[test]
     fn the_first_loss_of_the_server_retries_at_once_and_the_third_is_poison() {
         let died = ended(OutcomeKind::Lost { with: LostWith::Server });
-        let first = settle(&standing(), &died, NOW, 0.5);
+        let first = resolve_outcome(&inputs(), &died, NOW, 0.5);
         assert_eq!((first.event, first.run_at), (JobEvent::GiveBack, Some(NOW)));
         assert_eq!(first.ends, AttemptCounts { server_lost: 1, ..AttemptCounts::default() });
         assert!(!first.ends.runs_alone());
 
-        let second = settle(&RetryInputs { ends: first.ends, ..standing() }, &died, NOW, 0.5);
+        let second =
+            resolve_outcome(&RetryInputs { ends: first.ends, ..inputs() }, &died, NOW, 0.5);
         let later = NOW.saturating_add(Duration::from_secs(10));
         assert_eq!((second.event, second.run_at), (JobEvent::RetryLater, Some(later)));
         assert!(second.ends.runs_alone());
 
-        let third = settle(&RetryInputs { ends: second.ends, ..standing() }, &died, NOW, 0.5);
+        let third =
+            resolve_outcome(&RetryInputs { ends: second.ends, ..inputs() }, &died, NOW, 0.5);
         assert_eq!((third.event, third.dead), (JobEvent::GiveUp, Some(DeadReason::Poison)));
     }
 
     #[test]
     fn a_fence_uses_no_retry_and_retries_at_once() {
-        let lost =
-            settle(&standing(), &ended(OutcomeKind::Lost { with: LostWith::Fence }), NOW, 0.5);
+        let lost = resolve_outcome(
+            &inputs(),
+            &ended(OutcomeKind::Lost { with: LostWith::Fence }),
+            NOW,
+            0.5,
+        );
         assert_eq!((lost.event, lost.run_at), (JobEvent::GiveBack, Some(NOW)));
         assert_eq!(lost.ends, AttemptCounts::default());
     }
@@ -217,40 +232,40 @@ mod tests {
         let ends = AttemptCounts { lost: 2, ..AttemptCounts::default() };
         assert!(ends.runs_alone());
         let kind = OutcomeKind::Lost { with: LostWith::Worker };
-        let third = settle(&RetryInputs { ends, ..standing() }, &ended(kind), NOW, 0.5);
+        let third = resolve_outcome(&RetryInputs { ends, ..inputs() }, &ended(kind), NOW, 0.5);
         assert_eq!((third.event, third.dead), (JobEvent::GiveUp, Some(DeadReason::Poison)));
     }
 
     #[test]
     fn a_job_handed_back_uses_no_retry_and_keeps_its_due_time() {
-        let back = settle(&standing(), &ended(OutcomeKind::HandedBack), NOW, 0.5);
+        let back = resolve_outcome(&inputs(), &ended(OutcomeKind::HandedBack), NOW, 0.5);
         assert_eq!((back.event, back.run_at, back.dead), (JobEvent::GiveBack, None, None));
         assert_eq!(back.ends, AttemptCounts::default());
     }
 
     #[test]
     fn a_job_with_on_lost_fail_fails_when_it_is_lost() {
-        let standing = RetryInputs { on_lost: OnLost::Fail, ..standing() };
+        let inputs = RetryInputs { on_lost: OnLost::Fail, ..inputs() };
         for with in [LostWith::Worker, LostWith::Server, LostWith::Fence] {
-            let lost = settle(&standing, &ended(OutcomeKind::Lost { with }), NOW, 0.5);
+            let lost = resolve_outcome(&inputs, &ended(OutcomeKind::Lost { with }), NOW, 0.5);
             assert_eq!((lost.event, lost.dead), (JobEvent::GiveUp, Some(DeadReason::Lost)));
         }
     }
 
     #[test]
     fn a_job_with_on_lost_fail_fails_when_interrupted_unless_it_never_started() {
-        let standing = RetryInputs { on_lost: OnLost::Fail, ..standing() };
+        let inputs = RetryInputs { on_lost: OnLost::Fail, ..inputs() };
         let started = Outcome { started_at: Some(NOW), ..ended(OutcomeKind::Interrupted) };
-        let settled = settle(&standing, &started, NOW, 0.5);
-        assert_eq!((settled.event, settled.dead), (JobEvent::GiveUp, Some(DeadReason::Lost)));
+        let resolved = resolve_outcome(&inputs, &started, NOW, 0.5);
+        assert_eq!((resolved.event, resolved.dead), (JobEvent::GiveUp, Some(DeadReason::Lost)));
 
-        let settled = settle(&standing, &ended(OutcomeKind::Interrupted), NOW, 0.5);
-        assert_eq!((settled.event, settled.dead), (JobEvent::GiveBack, None));
+        let resolved = resolve_outcome(&inputs, &ended(OutcomeKind::Interrupted), NOW, 0.5);
+        assert_eq!((resolved.event, resolved.dead), (JobEvent::GiveBack, None));
     }
 
     #[test]
     fn under_a_cancel_any_end_but_success_is_cancelled() {
-        let standing = RetryInputs { cancel_requested: true, ..standing() };
+        let inputs = RetryInputs { cancel_requested: true, ..inputs() };
         for kind in [
             failed(),
             OutcomeKind::TimedOut,
@@ -263,20 +278,19 @@ mod tests {
             OutcomeKind::Snoozed { for_ms: 1 },
         ] {
             let outcome = ended(kind);
-            let settled = settle(&standing, &outcome, NOW, 0.5);
-            assert_eq!(settled.event, JobEvent::Stopped, "{outcome:?}");
+            let resolved = resolve_outcome(&inputs, &outcome, NOW, 0.5);
+            assert_eq!(resolved.event, JobEvent::Stopped, "{outcome:?}");
         }
-        let success = settle(&standing, &ended(OutcomeKind::Succeeded { result: None }), NOW, 0.5);
+        let success =
+            resolve_outcome(&inputs, &ended(OutcomeKind::Succeeded { result: None }), NOW, 0.5);
         assert_eq!(success.event, JobEvent::Succeed);
     }
 
     #[test]
     fn no_try_starts_after_the_deadline() {
-        let standing = RetryInputs {
-            deadline: Some(NOW.saturating_add(Duration::from_secs(5))),
-            ..standing()
-        };
-        let end = settle(&standing, &ended(failed()), NOW, 0.5);
+        let inputs =
+            RetryInputs { deadline: Some(NOW.saturating_add(Duration::from_secs(5))), ..inputs() };
+        let end = resolve_outcome(&inputs, &ended(failed()), NOW, 0.5);
         assert_eq!((end.event, end.dead), (JobEvent::GiveUpTimedOut, Some(DeadReason::Deadline)));
     }
 }
