@@ -267,7 +267,7 @@ fn shard_of(body: &orx_model::message::Body) -> Option<Shard> {
         | Message::JobCancel { .. }
         | Message::JobResultAck { .. }
         | Message::Heartbeat {}
-        | Message::Hint(_) => return None,
+        | Message::Notification(_) => return None,
     };
     Some(Shard::of(job))
 }

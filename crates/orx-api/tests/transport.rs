@@ -273,7 +273,7 @@ async fn each_envelope_gets_a_receipt() {
         let call = call.bearer_auth(&node.worker_token).header(WORKER_SECRET, secret.expose());
         call.json(&body).send()
     };
-    let strange = envelope(9, Message::Hint(orx_model::message::Notification::default()));
+    let strange = envelope(9, Message::Notification(orx_model::message::Notification::default()));
     let answer = publish(vec![result(1), strange, result(2)], 20_000).await.expect("an answer");
     let answer: PublishAnswer = answer.json().await.expect("json");
     assert_eq!(answer.receipts, [Receipt::Recorded, Receipt::NotForUs, Receipt::Stale]);

@@ -212,7 +212,7 @@ pub(crate) fn store_problem(error: StoreError) -> Problem {
         StoreError::Unknown => Code::TimedOut,
         StoreError::TooBroad { .. } => Code::TooBroad,
         // Only the leader's duties get these.
-        StoreError::Deposed | StoreError::Away { .. } => Code::Unavailable,
+        StoreError::Deposed | StoreError::Unavailable { .. } => Code::Unavailable,
         StoreError::NewerSchema { .. }
         | StoreError::Held { .. }
         | StoreError::Damaged { .. }

@@ -141,7 +141,7 @@ pub(crate) async fn receive(
         // A broadcast is not redelivered, so nothing is acknowledged.
         for envelope in hints.next(NOTIFICATIONS).await?.accept().0 {
             match envelope.body {
-                Body::Known(Message::Hint(hint)) if envelope.from != context.node => {
+                Body::Known(Message::Notification(hint)) if envelope.from != context.node => {
                     apply_notification(&context, &hint);
                 }
                 Body::Known(_) => {}
@@ -179,7 +179,7 @@ pub fn apply_notification(context: &Context, hint: &Notification) {
 pub(crate) async fn send(context: Arc<Context>, peers: PeerNodes) {
     loop {
         let hint = context.wakeups.for_others().await;
-        let message = Message::Hint(hint);
+        let message = Message::Notification(hint);
         let envelope = context.post.envelope(None, message, context.now().wall);
         let sent = context.transport.publish(Channel::Broadcast, vec![envelope]);
         if let Err(error) = sent.await {

@@ -34,7 +34,7 @@ impl Context {
         let draws = outcomes.iter().map(|_| policy::draw(rng)).collect();
         let bare: Vec<Outcome> = outcomes.iter().map(|(_, outcome)| outcome.clone()).collect();
         let answers = match term {
-            Some(term) => self.store.give_up(bare, draws, term, now.wall).await,
+            Some(term) => self.store.record_outcomes_as_leader(bare, draws, term, now.wall).await,
             None => self.store.record_outcomes(bare, draws, now.wall).await,
         };
         match answers {

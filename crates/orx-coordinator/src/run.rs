@@ -258,7 +258,7 @@ impl Supervisor {
             Ok(Err(error)) => tracing::debug!(%error, "ended without stepping down in the store"),
             Err(_) => tracing::debug!("ended without stepping down: the store did not answer"),
         }
-        let hint = Message::Hint(Notification { nodes: true, ..Notification::default() });
+        let hint = Message::Notification(Notification { nodes: true, ..Notification::default() });
         let envelope = context.post.envelope(None, hint, context.now().wall);
         let notified = async {
             // A node that misses it finds out when the lease ends.

@@ -331,10 +331,10 @@ fn free_slots_are_claimed_for_as_soon_as_an_unanswered_claim_can_take_effect_no_
     unanswered_claim(&mut world, &mut rng);
     world.enqueue([job()]);
     // The claim failed at second 2, and the store's deadline is 10 s. No round of the monitor comes.
-    assert_eq!(world.engine.slots().next_settled(), Some(Duration::from_secs(12)));
+    assert_eq!(world.engine.slots().next_resolved(), Some(Duration::from_secs(12)));
     assert!(world.dispatched(at(11)).is_empty());
     assert_eq!(world.dispatched(at(12)), [(1, 1)].into());
-    assert_eq!(world.engine.slots().next_settled(), None);
+    assert_eq!(world.engine.slots().next_resolved(), None);
 }
 
 #[test]
@@ -398,7 +398,7 @@ fn a_claim_that_takes_effect_after_the_read_that_follows_it_takes_its_slots() {
 }
 
 #[test]
-fn slots_of_an_unanswered_claim_are_free_again_when_it_is_settled_or_the_term_is_new() {
+fn slots_of_an_unanswered_claim_are_free_again_when_it_is_resolved_or_the_term_is_new() {
     let (mut world, mut rng) = (World::new(), StdRng::seed_from_u64(1));
     unanswered_claim(&mut world, &mut rng);
     {

@@ -11,14 +11,15 @@ use crate::time::Timestamp;
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Exit {
+#[schema(as = Exit)]
+pub enum ProcessExit {
     /// The process ended with this code.
     Code(i32),
     /// This signal ended the process.
     Signal(i32),
 }
 
-impl Exit {
+impl ProcessExit {
     /// The code a shell would report: the exit code, or 128 plus the signal number.
     #[must_use]
     pub fn shell_code(self) -> i32 {
@@ -29,7 +30,7 @@ impl Exit {
     }
 }
 
-impl fmt::Display for Exit {
+impl fmt::Display for ProcessExit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Code(code) => write!(f, "exit {code}"),
@@ -117,7 +118,7 @@ pub struct Attempt {
     pub error: Option<String>,
     /// How its process ended; absent for an attempt without a process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exit: Option<Exit>,
+    pub exit: Option<ProcessExit>,
     /// Bytes of its output that are not in its log: beyond the quota of an attempt (16 MiB from its start
     /// and 256 KiB from its end), or dropped while no coordinator accepted them.
     #[serde(default)]
@@ -212,5 +213,5 @@ pub struct Outcome {
     pub error: Option<String>,
     /// How its process ended; absent for an attempt without a process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exit: Option<Exit>,
+    pub exit: Option<ProcessExit>,
 }

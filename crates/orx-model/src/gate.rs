@@ -5,7 +5,7 @@
 
 use serde_json::value::RawValue;
 
-use crate::attempt::{Exit, Outcome, OutcomeKind};
+use crate::attempt::{Outcome, OutcomeKind, ProcessExit};
 use crate::ids::{ExecutionId, JobId};
 use crate::job::Progress;
 use crate::message::{Body, Envelope, Message, VERSION, WorkerRegistration};
@@ -62,7 +62,7 @@ fn not_a_workers(message: &Message) -> Option<String> {
         | Message::JobCancel { .. }
         | Message::JobResultAck { .. }
         | Message::Heartbeat {}
-        | Message::Hint(_) => None,
+        | Message::Notification(_) => None,
     }
 }
 
@@ -138,7 +138,7 @@ pub fn make_fit(message: &mut Message) {
         | Message::JobCancel { .. }
         | Message::JobResultAck { .. }
         | Message::Heartbeat {}
-        | Message::Hint(_) => {}
+        | Message::Notification(_) => {}
     }
 }
 
@@ -177,7 +177,7 @@ fn fit_outcome(outcome: &mut Outcome) {
         fit_text(error, limits::ERROR_BYTES);
     }
     // Other numbers are not signals and have no shell code.
-    if matches!(outcome.exit, Some(Exit::Signal(signal)) if !(1..128).contains(&signal)) {
+    if matches!(outcome.exit, Some(ProcessExit::Signal(signal)) if !(1..128).contains(&signal)) {
         outcome.exit = None;
     }
 }
@@ -345,7 +345,7 @@ mod tests {
 
     #[test]
     fn an_invalid_signal_is_dropped() {
-        let exit = Exit::Signal(i32::MAX);
+        let exit = ProcessExit::Signal(i32::MAX);
         let kind = OutcomeKind::TimedOut;
         let (job, execution, error) = (JobId(1), ExecutionId(1), Some("a\0b".to_owned()));
         let mut sent = Outcome {

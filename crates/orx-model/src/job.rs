@@ -10,7 +10,7 @@ use utoipa::openapi::schema::{Object, Schema};
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::attempt::Exit;
+use crate::attempt::ProcessExit;
 use crate::ids::{ExecutionId, Incarnation, JobId, Name};
 use crate::outcome::ALONE_FROM;
 use crate::policy::{OnLost, Priority, RetryPolicy};
@@ -374,7 +374,7 @@ pub struct JobState {
     pub error: Option<String>,
     /// How the process of the attempt that ended last ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exit: Option<Exit>,
+    pub exit: Option<ProcessExit>,
     /// What the handler returned. Lists do not contain it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Value)]

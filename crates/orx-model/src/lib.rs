@@ -30,7 +30,7 @@ pub mod time;
 pub mod token;
 pub mod wire;
 
-pub use attempt::{Attempt, AttemptStatus, Exit, LostWith, Outcome, OutcomeKind};
+pub use attempt::{Attempt, AttemptStatus, LostWith, Outcome, OutcomeKind, ProcessExit};
 pub use backoff::Backoff;
 pub use event::{Event, EventCursor, EventKind, KnownEvent};
 pub use ids::{AttemptId, ExecutionId, Incarnation, JobId, MessageId, Name};

@@ -112,7 +112,8 @@ pub enum Message {
         outcomes: Vec<Outcome>,
     },
     /// Node to node: something in the store has changed.
-    Hint(Notification),
+    #[serde(rename = "hint")]
+    Notification(Notification),
 }
 
 impl Message {
@@ -141,7 +142,7 @@ impl Message {
             Self::JobProgress { .. } => "job_progress",
             Self::JobLog { .. } => "job_log",
             Self::JobResult { .. } => "job_result",
-            Self::Hint(_) => "hint",
+            Self::Notification(_) => "hint",
         }
     }
 }

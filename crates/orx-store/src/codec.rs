@@ -7,8 +7,8 @@ use orx_model::log::Stream;
 use orx_model::message::{Dispatch, WorkerDirective, WorkerRegistration, WorkerState};
 use orx_model::schedule::{SkipReason, SlotOutcome};
 use orx_model::{
-    AttemptStatus, Capabilities, ExecutionId, Exit, Incarnation, JobId, JobSpec, JobStatus, Name,
-    OnLost, Priority, RetryPolicy, Timestamp, limits,
+    AttemptStatus, Capabilities, ExecutionId, Incarnation, JobId, JobSpec, JobStatus, Name, OnLost,
+    Priority, ProcessExit, RetryPolicy, Timestamp, limits,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -137,10 +137,10 @@ pub(crate) fn slot_outcome(
     })
 }
 
-pub(crate) fn exit_columns(exit: Option<Exit>) -> (Option<i32>, Option<i32>) {
+pub(crate) fn exit_columns(exit: Option<ProcessExit>) -> (Option<i32>, Option<i32>) {
     match exit {
-        Some(Exit::Code(code)) => (Some(code), None),
-        Some(Exit::Signal(signal)) => (None, Some(signal)),
+        Some(ProcessExit::Code(code)) => (Some(code), None),
+        Some(ProcessExit::Signal(signal)) => (None, Some(signal)),
         None => (None, None),
     }
 }

@@ -5,8 +5,8 @@ use std::fmt::Display;
 
 use orx_model::job::{AttemptCounts, CancelRequest, Progress};
 use orx_model::{
-    Attempt, ExecutionId, Exit, Incarnation, Job, JobId, JobState, JobStatus, LiveAttempt, Name,
-    Timestamp,
+    Attempt, ExecutionId, Incarnation, Job, JobId, JobState, JobStatus, LiveAttempt, Name,
+    ProcessExit, Timestamp,
 };
 use serde::de::DeserializeOwned;
 
@@ -196,15 +196,19 @@ pub(crate) trait Row<'r>: Copy {
     }
 
     /// At most one of the two columns has a value.
-    fn exit(self, code: impl Column, signal: impl Column) -> Result<Option<Exit>, Self::Error> {
+    fn exit(
+        self,
+        code: impl Column,
+        signal: impl Column,
+    ) -> Result<Option<ProcessExit>, Self::Error> {
         let number = |number: i64, column| {
             i32::try_from(number).map_err(|_| Self::wrong(column, &number.to_string()))
         };
         if let Some(code_found) = self.optional_int(code)? {
-            return number(code_found, code.place()).map(|code| Some(Exit::Code(code)));
+            return number(code_found, code.place()).map(|code| Some(ProcessExit::Code(code)));
         }
         let signal_found = self.optional_int(signal)?;
-        signal_found.map(|it| number(it, signal.place()).map(Exit::Signal)).transpose()
+        signal_found.map(|it| number(it, signal.place()).map(ProcessExit::Signal)).transpose()
     }
 }
 

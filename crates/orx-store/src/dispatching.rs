@@ -171,7 +171,7 @@ pub trait Dispatching: Send + Sync {
 
     /// Leader only. As [`Self::record_outcomes`], for attempts that the leader ends in place of a lost
     /// or fenced worker.
-    async fn give_up(
+    async fn record_outcomes_as_leader(
         &self,
         outcomes: Vec<Outcome>,
         draws: Vec<f64>,

@@ -65,7 +65,7 @@ pub enum StoreError {
     },
     /// The database cannot be reached, or takes no writes. Nothing was changed.
     #[error("the store `{store}` is unavailable")]
-    Away {
+    Unavailable {
         /// URL.
         store: String,
         /// The error of the connection or database.
@@ -140,7 +140,7 @@ impl StoreError {
                  `SSL_CERT_FILE` names another file in place of the system's authorities",
             ),
             Self::Moved { .. } => Some("serve that one"),
-            Self::Away { .. } => {
+            Self::Unavailable { .. } => {
                 Some("check that the database runs and takes writes; then try again")
             }
             Self::Full => Some("free disk space; the server then continues by itself"),

@@ -24,7 +24,7 @@
 //! Concurrent calls take effect in any order, except that calls of one task to one batching method
 //! (enqueue, outcomes, logs, starts, progress) take effect in the order in which they were sent.
 //!
-//! **Errors.** Every async method can return [`StoreError::Away`], [`StoreError::Full`],
+//! **Errors.** Every async method can return [`StoreError::Unavailable`], [`StoreError::Full`],
 //! [`StoreError::Busy`], [`StoreError::Unknown`], [`StoreError::Failed`], [`StoreError::Closed`] and
 //! [`StoreError::Backend`]. A method documents the errors that it returns beyond these.
 
@@ -68,13 +68,13 @@ pub use logs::{LogRequest, Logs};
 pub use memory::{Memory, Transition};
 pub use postgres::{Postgres, PostgresOptions};
 pub use schedules::{
-    Changed, DependencyStep, ExpectedVersion, Fired, Firing, LastRun, Outlook, Paused, Position,
-    Rewind, Run, RunAfter, RunDependency, SLOTS_KEPT, SchedulePlan, ScheduleRecord, Schedules,
-    Settled, SlotRequest, Templates,
+    DependencyResult, DependencyStep, ExpectedVersion, Fired, Firing, LastRun, Outlook, Paused,
+    Position, Rewind, Run, RunAfter, RunDependency, SLOTS_KEPT, SchedulePlan, ScheduleRecord,
+    ScheduleUpdate, Schedules, SlotRequest, Templates,
 };
 pub use sqlite::{Sqlite, SqliteOptions, sqlite_store_id};
 pub use tokens::{TokenRecord, Tokens};
-pub use transfer::{Home, JobExport, RetainedKey, RowCounts, Transfer};
+pub use transfer::{Home, JobExport, RetainedKey, RowCounts, StoreCopy};
 pub use upkeep::{ClockJump, ClockNote, PruneRequest, Pruned, StoreInfo, Upkeep};
 pub use workers::{WorkerPut, WorkerRecord, WorkerRemoval, WorkerReport, Workers};
 
@@ -100,7 +100,7 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 
 /// Every capability that the daemons need of a store.
 pub trait Store:
-    Jobs + Dispatching + Schedules + Logs + Workers + Leases + DeadLetters + Tokens + Transfer + Upkeep
+    Jobs + Dispatching + Schedules + Logs + Workers + Leases + DeadLetters + Tokens + StoreCopy + Upkeep
 {
 }
 
@@ -113,7 +113,7 @@ impl<T> Store for T where
         + Leases
         + DeadLetters
         + Tokens
-        + Transfer
+        + StoreCopy
         + Upkeep
 {
 }

@@ -103,21 +103,21 @@ pub(crate) fn watched(
 }
 
 #[derive(Debug)]
-pub(crate) enum NewSettle {
+pub(crate) enum PreparedStep {
     Release(i64),
     End(i64, Option<PreparedJob>),
 }
 
-impl NewSettle {
-    pub(crate) fn all(settles: Vec<DependencyStep>) -> Result<Vec<Self>, serde_json::Error> {
-        let one = |settle| {
-            Ok(match settle {
+impl PreparedStep {
+    pub(crate) fn all(steps: Vec<DependencyStep>) -> Result<Vec<Self>, serde_json::Error> {
+        let one = |step| {
+            Ok(match step {
                 DependencyStep::Release { job } => Self::Release(job.0),
                 DependencyStep::End { job, alert } => {
                     Self::End(job.0, alert.map(PreparedJob::new).transpose()?)
                 }
             })
         };
-        settles.into_iter().map(one).collect()
+        steps.into_iter().map(one).collect()
     }
 }

@@ -151,7 +151,7 @@ impl ScheduleRecord {
             job: JobSpec { by: Some(by), ..self.job_for(None, now) },
             after: match self.plan.spec.overlap {
                 Overlap::Allow => RunAfter::Nothing,
-                Overlap::Skip | Overlap::QueueOne | Overlap::CancelOld => RunAfter::Beside,
+                Overlap::Skip | Overlap::QueueOne | Overlap::CancelOld => RunAfter::AlongsideLast,
             },
             row: None,
             on_failure: self.plan.templates.on_failure.clone(),
@@ -197,7 +197,7 @@ pub enum RunAfter {
         cancel: bool,
     },
     /// Starts now. Its successors also wait for the previous run.
-    Beside,
+    AlongsideLast,
     /// Waits for the run before it in the same [`Firing`].
     Before,
 }
@@ -252,9 +252,9 @@ pub struct Rewind {
 
 /// The result of changing or removing a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Changed {
+pub enum ScheduleUpdate {
     /// The schedule was changed or removed.
-    Done {
+    Applied {
         /// The new version, or the version that was removed.
         version: u64,
     },
@@ -312,29 +312,29 @@ impl DependencyStep {
 
 /// The result of a [`DependencyStep`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settled {
+pub enum DependencyResult {
     /// The dependency was gone, or did not wait. Nothing was changed.
-    Nothing,
+    Unchanged,
     /// The dependency was changed; no job changed its status.
-    Done,
+    Changed,
     /// The job was created and is pending now.
     Admitted,
     /// The alert was enqueued as this job.
     Alerted(JobId),
 }
 
-impl Settled {
+impl DependencyResult {
     /// Whether the step changed the dependency.
     #[must_use]
-    pub fn is_done(self) -> bool {
-        self != Self::Nothing
+    pub fn is_changed(self) -> bool {
+        self != Self::Unchanged
     }
 }
 
 /// The first status of a run. `is_after`: the run that it waits for exists.
 pub(crate) fn first_status(how: RunAfter, is_after: bool) -> JobStatus {
     match how {
-        RunAfter::Nothing | RunAfter::Beside => JobStatus::Pending,
+        RunAfter::Nothing | RunAfter::AlongsideLast => JobStatus::Pending,
         RunAfter::Last { .. } | RunAfter::Before if is_after => JobStatus::Created,
         RunAfter::Last { .. } | RunAfter::Before => JobStatus::Pending,
     }
@@ -398,11 +398,11 @@ pub trait Schedules: Dispatching {
         plan: SchedulePlan,
         row: Option<Slot>,
         now: Timestamp,
-    ) -> Result<Changed>;
+    ) -> Result<ScheduleUpdate>;
 
     /// Durable. Removes the schedule and its ledger; its jobs stay. With a version, only if the schedule
     /// has it.
-    async fn remove_schedule(&self, id: &Name, version: Option<u64>) -> Result<Changed>;
+    async fn remove_schedule(&self, id: &Name, version: Option<u64>) -> Result<ScheduleUpdate>;
 
     /// Schedules that are due by `now`, longest due first. Logs and skips unreadable ones; they do not
     /// count towards `limit`.
@@ -454,13 +454,13 @@ pub trait Schedules: Dispatching {
     /// has ended, or the earlier run has to be cancelled and no cancel is recorded.
     async fn watched(&self, limit: u32) -> Result<Vec<RunDependency>>;
 
-    /// Leader only. Durable. Results are in the order of `settles`.
-    async fn settle(
+    /// Leader only. Durable. Results are in the order of `steps`.
+    async fn apply_dependency_steps(
         &self,
-        settles: Vec<DependencyStep>,
+        steps: Vec<DependencyStep>,
         term: Term,
         now: Timestamp,
-    ) -> Result<Vec<Settled>>;
+    ) -> Result<Vec<DependencyResult>>;
 
     /// Leader only. Durable. Deletes ledger rows that were recorded before then, and the oldest rows of
     /// a ledger with many more than [`SLOTS_KEPT`]; about `limit` rows at most. Returns how many.

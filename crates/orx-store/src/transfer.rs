@@ -92,7 +92,7 @@ impl Home {
 /// Copies everything from one store to another and keeps the ids. No one else may use either store
 /// meanwhile.
 #[async_trait]
-pub trait Transfer: Send + Sync {
+pub trait StoreCopy: Send + Sync {
     /// Counts every row, readable or not.
     async fn row_counts(&self) -> Result<RowCounts>;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use orx_model::job::{Json, Progress};
 use orx_model::log::{LogLine, Stream};
 use orx_model::message::Dispatch;
-use orx_model::{Exit, Outcome, OutcomeKind, Timestamp};
+use orx_model::{Outcome, OutcomeKind, ProcessExit, Timestamp};
 use rustix::io::Errno;
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -237,13 +237,13 @@ impl AttemptRunner {
         &self,
         prepared: &Prepared,
         ctx_address: &str,
-    ) -> Result<Child, (String, Option<Exit>)> {
+    ) -> Result<Child, (String, Option<ProcessExit>)> {
         let program = prepared.argv.first().map(String::as_str).unwrap_or_default();
         if let Some(cwd) = &prepared.cwd
             && !std::path::Path::new(cwd).is_dir()
         {
             let error = format!("the working directory `{cwd}` does not exist");
-            return Err((error, Some(Exit::Code(126))));
+            return Err((error, Some(ProcessExit::Code(126))));
         }
         let mut command = Command::new(program);
         command
@@ -265,7 +265,7 @@ impl AttemptRunner {
         }
         crate::umask::spawn(&mut command, prepared.umask).map_err(|error| match error.kind() {
             ErrorKind::NotFound => {
-                (format!("the command `{program}` was not found"), Some(Exit::Code(127)))
+                (format!("the command `{program}` was not found"), Some(ProcessExit::Code(127)))
             }
             // The machine lacks descriptors, memory or processes: this is no failure of the job.
             ErrorKind::WouldBlock | ErrorKind::OutOfMemory => {
@@ -276,7 +276,7 @@ impl AttemptRunner {
             }
             _ => (
                 format!("the command `{program}` could not be run: {error}"),
-                Some(Exit::Code(126)),
+                Some(ProcessExit::Code(126)),
             ),
         })
     }
@@ -353,15 +353,15 @@ impl AttemptRunner {
         let failed = |retryable| OutcomeKind::Failed { retryable, retry_after_ms: None };
         let mut error = match (stopped, exit) {
             (Some(stop), _) => stop.why().to_owned(),
-            (None, Some(Exit::Code(code))) => format!("exit {code}"),
-            (None, Some(Exit::Signal(number))) => {
+            (None, Some(ProcessExit::Code(code))) => format!("exit {code}"),
+            (None, Some(ProcessExit::Signal(number))) => {
                 format!("signal {number} ({})", signal_name(number))
             }
             (None, None) => "its exit status could not be read".to_owned(),
         };
         let kind = match (stopped, exit) {
             (Some(stop), _) => stop.outcome(),
-            (None, Some(Exit::Code(0)))
+            (None, Some(ProcessExit::Code(0)))
                 if requested.fail.is_none() && requested.snooze_ms.is_none() =>
             {
                 OutcomeKind::Succeeded { result: requested.result }
@@ -369,9 +369,13 @@ impl AttemptRunner {
             (None, _) if requested.snooze_ms.is_some() => {
                 OutcomeKind::Snoozed { for_ms: requested.snooze_ms.unwrap_or_default() }
             }
-            (None, Some(Exit::Code(code))) if prepared.retry_codes.contains(&code) => failed(true),
-            (None, Some(Exit::Code(code))) => failed(!prepared.no_retry_codes.contains(&code)),
-            (None, Some(Exit::Signal(_)) | None) => failed(true),
+            (None, Some(ProcessExit::Code(code))) if prepared.retry_codes.contains(&code) => {
+                failed(true)
+            }
+            (None, Some(ProcessExit::Code(code))) => {
+                failed(!prepared.no_retry_codes.contains(&code))
+            }
+            (None, Some(ProcessExit::Signal(_)) | None) => failed(true),
         };
         let kind = match (kind, requested.fail) {
             (OutcomeKind::Failed { .. }, Some((message, retry))) => {
@@ -398,7 +402,7 @@ impl AttemptRunner {
     }
 
     /// The outcome of an attempt that started no process.
-    fn never_ran(&self, error: String, exit: Option<Exit>, kind: OutcomeKind) -> Outcome {
+    fn never_ran(&self, error: String, exit: Option<ProcessExit>, kind: OutcomeKind) -> Outcome {
         Outcome {
             job: self.dispatch.job,
             execution: self.dispatch.execution,
@@ -518,14 +522,14 @@ fn is_running(child: &mut Child) -> bool {
 }
 
 /// `None` if the exit status could not be read.
-fn exit_of(status: Option<&std::io::Result<ExitStatus>>) -> Option<Exit> {
+fn exit_of(status: Option<&std::io::Result<ExitStatus>>) -> Option<ProcessExit> {
     let status = status?.as_ref().ok()?;
-    status.code().map(Exit::Code).or_else(|| status.signal().map(Exit::Signal))
+    status.code().map(ProcessExit::Code).or_else(|| status.signal().map(ProcessExit::Signal))
 }
 
 /// Also if a shell reports it about the program that it ran.
 fn died_by_sigterm(status: Option<&std::io::Result<ExitStatus>>) -> bool {
-    exit_of(status).is_some_and(|exit| exit.shell_code() == Exit::Signal(15).shell_code())
+    exit_of(status).is_some_and(|exit| exit.shell_code() == ProcessExit::Signal(15).shell_code())
 }
 
 /// A process group that is killed when this is dropped.

@@ -6,7 +6,7 @@ use orx_model::{Code, Problem};
 /// How a command ends. The codes are part of the interface: they are never renumbered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    Done,
+    Success,
     /// The awaited job failed, timed out or is a dead letter; or a check such as `diff` or `lint`
     /// found something.
     Failed,
@@ -38,7 +38,7 @@ impl Exit {
     #[must_use]
     pub(crate) fn code(self) -> u8 {
         match self {
-            Self::Done => 0,
+            Self::Success => 0,
             Self::Failed => 1,
             Self::Usage => 2,
             Self::NotFound => 3,
@@ -200,7 +200,7 @@ impl From<ClientError> for CliError {
 impl From<std::io::Error> for CliError {
     fn from(error: std::io::Error) -> Self {
         if error.kind() == std::io::ErrorKind::BrokenPipe {
-            return Self::new(Exit::Done, CLOSED_PIPE, "");
+            return Self::new(Exit::Success, CLOSED_PIPE, "");
         }
         Self::new(Exit::Failed, "io", "could not read or write a file or stream")
             .cause(error.to_string())
@@ -210,7 +210,7 @@ impl From<std::io::Error> for CliError {
 impl From<serde_json::Error> for CliError {
     fn from(error: serde_json::Error) -> Self {
         if error.io_error_kind() == Some(std::io::ErrorKind::BrokenPipe) {
-            return Self::new(Exit::Done, CLOSED_PIPE, "");
+            return Self::new(Exit::Success, CLOSED_PIPE, "");
         }
         Self::new(Exit::Failed, "json", "could not write JSON").cause(error.to_string())
     }

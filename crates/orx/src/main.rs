@@ -83,12 +83,12 @@ fn run(cli: Cli, environment: &Environment) -> Result<Exit, CliError> {
         // The guard does nothing but guard: no configuration, no runtime.
         Some(TopLevelCommand::Guard { worker }) => {
             orx_worker::guard::run(std::io::stdin(), &worker);
-            return Ok(Exit::Done);
+            return Ok(Exit::Success);
         }
         Some(command) => command,
         None => {
             std::io::stdout().lock().write_all(commands::help::DAILY.as_bytes())?;
-            return Ok(Exit::Done);
+            return Ok(Exit::Success);
         }
     };
     let global = cli.global;
@@ -134,7 +134,7 @@ fn run(cli: Cli, environment: &Environment) -> Result<Exit, CliError> {
         TopLevelCommand::Daemon(daemon) => {
             start_log(&config.log);
             run_daemon(daemon, config)?;
-            Ok(Exit::Done)
+            Ok(Exit::Success)
         }
         TopLevelCommand::Store(command) => commands::store::run(command, config, &ui),
         command => {

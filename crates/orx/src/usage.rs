@@ -19,7 +19,7 @@ pub(crate) fn refused(
     if help {
         // A closed pipe is not an error.
         let _ = write!(std::io::stdout().lock(), "{}", error.render());
-        return ExitCode::from(Exit::Done.code());
+        return ExitCode::from(Exit::Success.code());
     }
     let format = format_of_error(arguments, environment);
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand && !format.is_json() {

@@ -128,8 +128,8 @@ fn run(kind: Kind) {
         cluster.history.add(Fact::Quiet {});
         // This job runs only under a leader, so the successor of a killed leader is observed.
         until("a last job is accepted", || cluster.enqueue(0, "last", "0", "0").is_some());
-        until("every job has ended", || cluster.is_settled());
-        cluster.history.add(Fact::Settled {});
+        until("every job has ended", || cluster.all_jobs_ended());
+        cluster.history.add(Fact::AllEnded {});
         for node in 0..cluster.nodes() {
             cluster.note_leader(node);
         }
@@ -235,6 +235,6 @@ fn all_end_on_sigterm(cluster: &Cluster, jobs: &AtomicU64) {
         cluster.start_worker(worker);
     }
     let began = std::time::Instant::now();
-    until("every job has ended again", || cluster.is_settled());
+    until("every job has ended again", || cluster.all_jobs_ended());
     assert!(began.elapsed() < SOON);
 }

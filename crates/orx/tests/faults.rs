@@ -35,8 +35,8 @@ fn executions_of(cluster: &Cluster, job: &str) -> (usize, usize) {
 
 fn end(cluster: &Cluster) {
     cluster.history.add(Fact::Quiet {});
-    until("every job has ended", || cluster.is_settled());
-    cluster.history.add(Fact::Settled {});
+    until("every job has ended", || cluster.all_jobs_ended());
+    cluster.history.add(Fact::AllEnded {});
     cluster.check(&bounds());
 }
 
@@ -154,7 +154,7 @@ fn a_worker_moves_on_when_its_coordinator_is_killed_and_its_job_completes_in_one
     cluster.note_leader(other);
     let after = cluster.detach(other, "after", "0.1", "").expect("accepted");
     until("it ran", || cluster.show(&after).job.state.status == JobStatus::Completed);
-    until("all have ended", || cluster.is_settled());
+    until("all have ended", || cluster.all_jobs_ended());
     for job in &jobs {
         let shown = cluster.show(job);
         assert_eq!(

@@ -144,7 +144,7 @@ fn refused(machine: &Machine, state: &str) -> CommandResult {
 }
 
 async fn change_home(state: &str, change: impl FnOnce(&mut orx_store::Home)) {
-    use orx_store::{Sqlite, SqliteOptions, Transfer, Upkeep};
+    use orx_store::{Sqlite, SqliteOptions, StoreCopy, Upkeep};
     let options = SqliteOptions::new(std::path::Path::new(state).join("orx.db"));
     let store = Sqlite::open(options, orx_model::Timestamp::default()).expect("open");
     let mut home = store.home().await.expect("read");

@@ -10,7 +10,7 @@ use orx_model::schedule::{Due, FieldChange, ScheduleSpec, SkipReason, Slot, Slot
 use orx_model::wire::{EnqueueRequest, V};
 use orx_model::{Code, JobSpec, Name, Problem, Timestamp, limits};
 use orx_schedule::{Rule, Schedule, SpecProblem, SpecProblems, Timing, apply, diff};
-use orx_store::{Changed, Paused, Position, SchedulePlan, ScheduleRecord, Templates};
+use orx_store::{Paused, Position, SchedulePlan, ScheduleRecord, ScheduleUpdate, Templates};
 
 use super::{TRIES, changing};
 use crate::{Caller, ControlPanel, Result, Scope, store_problem};
@@ -195,9 +195,9 @@ impl ControlPanel {
         let handled = record.plan.position.handled;
         let changed = self.store().change_schedule(record.version, handled, plan, None, now);
         match changed.await.map_err(store_problem)? {
-            Changed::Done { version } => answer.version = version,
-            Changed::Stale => return Ok(None),
-            Changed::Missing => return Err(self.no_schedule(id.as_str()).await),
+            ScheduleUpdate::Applied { version } => answer.version = version,
+            ScheduleUpdate::Stale => return Ok(None),
+            ScheduleUpdate::Missing => return Err(self.no_schedule(id.as_str()).await),
         }
         if let Some(next) = next {
             self.inner.wakeups.due(next.fire_at);
@@ -221,7 +221,7 @@ impl ControlPanel {
         let Ok(name) = id.parse::<Name>() else { return Err(self.no_schedule(id).await) };
         let removed = self.store().remove_schedule(&name, version).await.map_err(store_problem)?;
         match removed {
-            Changed::Done { version } => {
+            ScheduleUpdate::Applied { version } => {
                 self.publish_schedule(&name, ScheduleEvent::Removed, self.now());
                 Ok(ScheduleChangeAnswer {
                     v: V,
@@ -234,12 +234,12 @@ impl ControlPanel {
                     warning: None,
                 })
             }
-            Changed::Stale => {
+            ScheduleUpdate::Stale => {
                 let detail = format!("the schedule `{id}` is at another version");
                 Err(Problem::new(Code::StateConflict, detail)
                     .hint(format!("look at it again: `orx schedule show {id}`")))
             }
-            Changed::Missing => Err(self.no_schedule(id).await),
+            ScheduleUpdate::Missing => Err(self.no_schedule(id).await),
         }
     }
 
@@ -311,15 +311,15 @@ impl ControlPanel {
             };
             let changed = self.store().change_schedule(record.version, handled, plan, row, now);
             match changed.await.map_err(store_problem)? {
-                Changed::Done { .. } => {
+                ScheduleUpdate::Applied { .. } => {
                     if let Some(next) = next {
                         self.inner.wakeups.due(next.fire_at);
                     }
                     self.publish_schedule(record.id(), change, now);
                     return self.answer(self.record(id).await?).await;
                 }
-                Changed::Stale => {}
-                Changed::Missing => return Err(self.no_schedule(id).await),
+                ScheduleUpdate::Stale => {}
+                ScheduleUpdate::Missing => return Err(self.no_schedule(id).await),
             }
         }
         Err(changing(id))

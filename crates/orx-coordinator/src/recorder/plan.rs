@@ -42,7 +42,7 @@ impl Events {
             | Message::JobCancel { .. }
             | Message::JobResultAck { .. }
             | Message::Heartbeat {}
-            | Message::Hint(_) => return false,
+            | Message::Notification(_) => return false,
         }
         true
     }

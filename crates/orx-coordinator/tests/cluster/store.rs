@@ -104,7 +104,7 @@ async fn carry_out<T>(
         Fate::Busy => Err(StoreError::Busy),
         Fate::Failed => Err(StoreError::Backend { action: what, source: "disk error".into() }),
         Fate::Unreachable => {
-            Err(StoreError::Away { store: "it".to_owned(), source: "no route to it".into() })
+            Err(StoreError::Unavailable { store: "it".to_owned(), source: "no route to it".into() })
         }
     };
     sleep_until(trip.answers_at).await;
@@ -297,18 +297,18 @@ slow!(Dispatching {
             None => recorded.await,
         }
     }
-    async fn give_up(
+    async fn record_outcomes_as_leader(
         &self,
         outcomes: Vec<Outcome>,
         draws: Vec<f64>,
         term: Term,
         now: Timestamp,
     ) -> Result<Vec<Recorded>> {
-        self.call("give_up", move |world| {
+        self.call("record_outcomes_as_leader", move |world| {
             let changed = bug::outcomes(world, &outcomes);
             let holders = world.live_workers();
             let answers = world.as_leader(term, |memory, term| {
-                done(memory.give_up(changed, draws, term, now))
+                done(memory.record_outcomes_as_leader(changed, draws, term, now))
             })?;
             world.leader_recorded(&outcomes, &answers, &holders);
             Ok(answers)
@@ -332,7 +332,7 @@ slow!(Schedules {
         plan: SchedulePlan,
         row: Option<Slot>,
         now: Timestamp
-    ) -> Changed;
+    ) -> ScheduleUpdate;
     fn due_schedules(now: Timestamp, limit: u32) -> Vec<ScheduleRecord>;
     fn schedules_ahead(of: Timestamp, limit: u32) -> Vec<ScheduleRecord>;
     fn next_fire(after: Timestamp) -> Option<Timestamp>;
@@ -344,14 +344,14 @@ slow!(Schedules {
     fn all_watched() -> Vec<RunDependency>;
     fn import_watched(watched: Vec<RunDependency>) -> ();
     led fn rewind(rewinds: Vec<Rewind>; now: Timestamp) -> Vec<bool>;
-    led fn settle(settles: Vec<DependencyStep>; now: Timestamp) -> Vec<Settled>;
+    led fn apply_dependency_steps(steps: Vec<DependencyStep>; now: Timestamp) -> Vec<DependencyResult>;
     led fn prune_slots(before: Timestamp, limit: u32; ) -> u64;
 }
     async fn schedule(&self, id: &Name) -> Result<Option<ScheduleRecord>> {
         let id = id.clone();
         self.call("schedule", move |world| done(world.memory.schedule(&id))).await
     }
-    async fn remove_schedule(&self, id: &Name, version: Option<u64>) -> Result<Changed> {
+    async fn remove_schedule(&self, id: &Name, version: Option<u64>) -> Result<ScheduleUpdate> {
         let id = id.clone();
         self.call("remove_schedule", move |world| {
             done(world.memory.remove_schedule(&id, version))
@@ -468,7 +468,7 @@ slow!(Tokens {
     }
 );
 
-slow!(Transfer {
+slow!(StoreCopy {
     fn row_counts() -> RowCounts;
     fn export(after: Option<JobId>, limit: u32) -> Vec<JobExport>;
     fn import(parcels: Vec<JobExport>) -> u64;

@@ -46,7 +46,8 @@ pub(crate) const LATE: Duration = Duration::from_secs(10);
 /// its term is over.
 pub(crate) const AFTER_TERM: Duration = Duration::from_secs(35);
 /// The writes of a leader.
-pub(crate) const LED: [&str; 5] = ["claim_ready", "fire", "give_up", "promote_due", "settle"];
+pub(crate) const LED: [&str; 5] =
+    ["claim_ready", "fire", "record_outcomes_as_leader", "promote_due", "apply_dependency_steps"];
 
 /// How fast and how reliably the store answers in one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

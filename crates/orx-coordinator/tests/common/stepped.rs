@@ -267,10 +267,12 @@ impl Stepped {
         self.duties.as_mut().map_or(Ok(()), |duties| done(duties.scheduler.promote(now)))
     }
 
-    pub(crate) fn settle(&mut self, now: Now) -> Result<Outbox, StoreError> {
+    pub(crate) fn recheck_dependencies(&mut self, now: Now) -> Result<Outbox, StoreError> {
         self.at(now);
         self.take_wakeups();
-        self.duties.as_mut().map_or(Ok(()), |duties| done(duties.scheduler.settle(now)))?;
+        self.duties
+            .as_mut()
+            .map_or(Ok(()), |duties| done(duties.scheduler.recheck_dependencies(now)))?;
         Ok(self.outbox())
     }
 

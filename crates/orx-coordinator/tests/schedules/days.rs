@@ -275,7 +275,7 @@ impl Sim {
             }
         }
         if self.rng.random_bool(0.5) {
-            self.settle()?;
+            self.recheck_dependencies()?;
         }
         Ok(())
     }
@@ -344,8 +344,8 @@ impl Sim {
             node.engine.monitor(at).ok();
             let before = self.store.memory.all_jobs().len();
             let fired = node.engine.fire(at);
-            let settled = node.engine.settle(at).map(drop);
-            for answer in [fired, settled] {
+            let checked = node.engine.recheck_dependencies(at).map(drop);
+            for answer in [fired, checked] {
                 if answer.is_err() && !is_deposed(answer) {
                     return Err("a stale leader gets another error than `Deposed`".into());
                 }
@@ -368,12 +368,12 @@ impl Sim {
     }
 
     /// Releases waiting runs. No two runs of a schedule go on together unless its overlap policy allows it.
-    fn settle(&mut self) -> Result<(), String> {
-        self.log("settles");
+    fn recheck_dependencies(&mut self) -> Result<(), String> {
+        self.log("rechecks the dependencies");
         for _ in 0..self.rng.random_range(1..4) {
             self.pass(200);
             let at = self.now();
-            self.leader.engine.settle(at).expect("settled");
+            self.leader.engine.recheck_dependencies(at).expect("checked");
         }
         let mut going: BTreeMap<&str, Vec<JobId>> = BTreeMap::new();
         let jobs = self.store.memory.all_jobs();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use orx_model::schedule::{CatchUp, Overlap, ScheduleSpec, When};
 use orx_model::{JobStatus, Timestamp};
-use orx_store::{Changed, Jobs, Paused, Position, SchedulePlan, ScheduleRecord, Schedules};
+use orx_store::{Jobs, Paused, Position, SchedulePlan, ScheduleRecord, ScheduleUpdate, Schedules};
 
 use crate::shim::Shim;
 use crate::world::{
@@ -56,14 +56,14 @@ fn change(store: &Shim, record: &ScheduleRecord, plan: SchedulePlan) {
     let handled = record.plan.position.handled;
     let now = ms(START + HOUR);
     let changed = done(store.change_schedule(record.version, handled, plan, None, now));
-    assert_eq!(changed.expect("changed"), Changed::Done { version: 2 });
+    assert_eq!(changed.expect("changed"), ScheduleUpdate::Applied { version: 2 });
 }
 
 #[test]
 fn a_schedule_that_is_removed_while_it_fires_does_nothing() {
     let mut world = while_it_fires(|store, record| {
         let removed = done(store.remove_schedule(record.id(), None)).expect("removed");
-        assert_eq!(removed, Changed::Done { version: 1 });
+        assert_eq!(removed, ScheduleUpdate::Applied { version: 1 });
     });
     world.pass(MINUTE);
     assert_eq!(world.runs().len(), 1, "the run of the other schedule");

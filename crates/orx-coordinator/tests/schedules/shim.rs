@@ -79,10 +79,10 @@ impl Schedules for Shim {
         plan: SchedulePlan,
         row: Option<Slot>,
         now: Timestamp,
-    ) -> Result<Changed> {
+    ) -> Result<ScheduleUpdate> {
         self.memory.change_schedule(version, handled, plan, row, now).await
     }
-    async fn remove_schedule(&self, id: &Name, version: Option<u64>) -> Result<Changed> {
+    async fn remove_schedule(&self, id: &Name, version: Option<u64>) -> Result<ScheduleUpdate> {
         self.memory.remove_schedule(id, version).await
     }
     async fn schedules_ahead(&self, of: Timestamp, limit: u32) -> Result<Vec<ScheduleRecord>> {
@@ -106,13 +106,13 @@ impl Schedules for Shim {
     async fn watched(&self, limit: u32) -> Result<Vec<RunDependency>> {
         self.memory.watched(limit).await
     }
-    async fn settle(
+    async fn apply_dependency_steps(
         &self,
-        settles: Vec<DependencyStep>,
+        steps: Vec<DependencyStep>,
         term: Term,
         now: Timestamp,
-    ) -> Result<Vec<Settled>> {
-        self.memory.settle(settles, term, now).await
+    ) -> Result<Vec<DependencyResult>> {
+        self.memory.apply_dependency_steps(steps, term, now).await
     }
     async fn prune_slots(&self, before: Timestamp, limit: u32, term: Term) -> Result<u64> {
         self.memory.prune_slots(before, limit, term).await
@@ -162,7 +162,7 @@ pass!(Dispatching {
     fn mark_started(started: Vec<Started>, now: Timestamp) -> ();
     fn record_progress(progress: Vec<ExecutionProgress>) -> ();
     fn record_outcomes(ends: Vec<Outcome>, draws: Vec<f64>, now: Timestamp) -> Vec<Recorded>;
-    fn give_up(ends: Vec<Outcome>, draws: Vec<f64>, term: Term, now: Timestamp) -> Vec<Recorded>;
+    fn record_outcomes_as_leader(ends: Vec<Outcome>, draws: Vec<f64>, term: Term, now: Timestamp) -> Vec<Recorded>;
     fn live_attempts() -> Vec<Live>;
     fn live_attempts_of(workers: Vec<Incarnation>) -> Vec<Live>;
     fn holders(executions: Vec<ExecutionRef>) -> Vec<Option<Holder>>;
@@ -204,7 +204,7 @@ pass!(Tokens {
     fn forget_tokens(ended_before: Timestamp) -> u64;
 });
 
-pass!(Transfer {
+pass!(StoreCopy {
     fn row_counts() -> RowCounts;
     fn export(after: Option<JobId>, limit: u32) -> Vec<JobExport>;
     fn import(parcels: Vec<JobExport>) -> u64;

@@ -190,8 +190,8 @@ impl World {
         let at = self.now();
         self.engine.fire(at).expect("fired");
         self.engine.promote(at).expect("promoted");
-        let settled = self.engine.settle(at).expect("settled");
-        self.take(settled);
+        let checked = self.engine.recheck_dependencies(at).expect("checked");
+        self.take(checked);
         let round = self.engine.round(events, at);
         self.take(round);
     }

@@ -194,7 +194,7 @@ impl Dispatching for Memory {
         self.state()?.record(&outcomes, draws, None, now)
     }
 
-    async fn give_up(
+    async fn record_outcomes_as_leader(
         &self,
         outcomes: Vec<Outcome>,
         draws: Vec<f64>,

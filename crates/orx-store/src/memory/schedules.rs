@@ -10,8 +10,9 @@ use orx_model::{JobEvent, JobId, JobSpec, JobStatus, Name, Timestamp};
 use super::{Memory, State};
 use crate::schedules::{first_status, with_job};
 use crate::{
-    Changed, DependencyStep, ExpectedVersion, Fired, Firing, LastRun, Result, Rewind, RunAfter,
-    RunDependency, SLOTS_KEPT, SchedulePlan, ScheduleRecord, Schedules, Settled, SlotRequest, Term,
+    DependencyResult, DependencyStep, ExpectedVersion, Fired, Firing, LastRun, Result, Rewind,
+    RunAfter, RunDependency, SLOTS_KEPT, SchedulePlan, ScheduleRecord, ScheduleUpdate, Schedules,
+    SlotRequest, Term,
 };
 
 /// Schedules, their ledgers, and the run dependencies.
@@ -125,7 +126,7 @@ impl State {
             let (after, cancel) = match run.after {
                 RunAfter::Nothing => (None, false),
                 RunAfter::Last { cancel } => (last, cancel),
-                RunAfter::Beside => (last, false),
+                RunAfter::AlongsideLast => (last, false),
                 RunAfter::Before => (jobs.last().copied(), false),
             };
             let status = first_status(run.after, after.is_some());
@@ -157,18 +158,23 @@ impl State {
         Fired { runs: jobs, alerts }
     }
 
-    fn settle_one(&mut self, settle: DependencyStep, by: Term, now: Timestamp) -> Result<Settled> {
-        let job = settle.job();
+    fn apply_dependency_step(
+        &mut self,
+        step: DependencyStep,
+        by: Term,
+        now: Timestamp,
+    ) -> Result<DependencyResult> {
+        let job = step.job();
         if !self.schedules.watched.contains_key(&job) {
-            return Ok(Settled::Nothing);
+            return Ok(DependencyResult::Unchanged);
         }
-        match settle {
+        match step {
             DependencyStep::Release { .. } => {
                 let Some(row) = self.schedules.watched.get_mut(&job) else {
-                    return Ok(Settled::Nothing);
+                    return Ok(DependencyResult::Unchanged);
                 };
                 if row.after.take().is_none() {
-                    return Ok(Settled::Nothing);
+                    return Ok(DependencyResult::Unchanged);
                 }
                 if row.on_failure.is_none() {
                     self.schedules.watched.remove(&job);
@@ -178,14 +184,14 @@ impl State {
                         entry.job.state.run_at = now;
                     }
                     self.change(job, JobEvent::Admit, Some(by))?;
-                    return Ok(Settled::Admitted);
+                    return Ok(DependencyResult::Admitted);
                 }
-                Ok(Settled::Done)
+                Ok(DependencyResult::Changed)
             }
             DependencyStep::End { alert, .. } => {
                 self.schedules.watched.remove(&job);
-                Ok(alert.map_or(Settled::Done, |alert| {
-                    Settled::Alerted(self.add(alert, JobStatus::Pending, Some(by), now))
+                Ok(alert.map_or(DependencyResult::Changed, |alert| {
+                    DependencyResult::Alerted(self.add(alert, JobStatus::Pending, Some(by), now))
                 }))
             }
         }
@@ -236,14 +242,14 @@ impl Schedules for Memory {
         plan: SchedulePlan,
         row: Option<Slot>,
         now: Timestamp,
-    ) -> Result<Changed> {
+    ) -> Result<ScheduleUpdate> {
         let mut state = self.state()?;
         let id = plan.spec.id.clone();
         let Some(record) = state.schedules.schedules.get_mut(&id) else {
-            return Ok(Changed::Missing);
+            return Ok(ScheduleUpdate::Missing);
         };
         if record.version != version || record.plan.position.handled != handled {
-            return Ok(Changed::Stale);
+            return Ok(ScheduleUpdate::Stale);
         }
         record.plan = plan;
         record.version += 1;
@@ -252,19 +258,21 @@ impl Schedules for Memory {
         if let Some(row) = row {
             state.schedules.put_row(&id, row);
         }
-        Ok(Changed::Done { version })
+        Ok(ScheduleUpdate::Applied { version })
     }
 
-    async fn remove_schedule(&self, id: &Name, version: Option<u64>) -> Result<Changed> {
+    async fn remove_schedule(&self, id: &Name, version: Option<u64>) -> Result<ScheduleUpdate> {
         let mut state = self.state()?;
-        let Some(record) = state.schedules.schedules.get(id) else { return Ok(Changed::Missing) };
+        let Some(record) = state.schedules.schedules.get(id) else {
+            return Ok(ScheduleUpdate::Missing);
+        };
         let found = record.version;
         if version.is_some_and(|version| version != found) {
-            return Ok(Changed::Stale);
+            return Ok(ScheduleUpdate::Stale);
         }
         state.schedules.schedules.remove(id);
         state.schedules.slots.retain(|(schedule, _), _| schedule != id);
-        Ok(Changed::Done { version: found })
+        Ok(ScheduleUpdate::Applied { version: found })
     }
 
     async fn due_schedules(&self, now: Timestamp, limit: u32) -> Result<Vec<ScheduleRecord>> {
@@ -367,15 +375,15 @@ impl Schedules for Memory {
         Ok(actionable.map(|(job, row)| state.watch(*job, row)).take(limit as usize).collect())
     }
 
-    async fn settle(
+    async fn apply_dependency_steps(
         &self,
-        settles: Vec<DependencyStep>,
+        steps: Vec<DependencyStep>,
         term: Term,
         now: Timestamp,
-    ) -> Result<Vec<Settled>> {
+    ) -> Result<Vec<DependencyResult>> {
         let mut state = self.state()?;
         state.leads(term)?;
-        settles.into_iter().map(|settle| state.settle_one(settle, term, now)).collect()
+        steps.into_iter().map(|step| state.apply_dependency_step(step, term, now)).collect()
     }
 
     async fn prune_slots(&self, before: Timestamp, limit: u32, term: Term) -> Result<u64> {

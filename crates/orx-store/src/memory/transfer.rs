@@ -4,10 +4,10 @@ use async_trait::async_trait;
 use orx_model::JobId;
 
 use super::{Entry, Memory};
-use crate::{Home, JobExport, Result, RetainedKey, RowCounts, Transfer};
+use crate::{Home, JobExport, Result, RetainedKey, RowCounts, StoreCopy};
 
 #[async_trait]
-impl Transfer for Memory {
+impl StoreCopy for Memory {
     async fn row_counts(&self) -> Result<RowCounts> {
         let state = self.state()?;
         Ok(RowCounts {

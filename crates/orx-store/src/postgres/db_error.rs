@@ -131,7 +131,7 @@ impl DbError {
 
     /// The error for a caller. With `reads`, the call changes nothing, so its outcome is never unknown.
     pub(super) fn for_caller(self, action: &'static str, store: &str, reads: bool) -> StoreError {
-        let away = |source| StoreError::Away { store: store.to_owned(), source };
+        let away = |source| StoreError::Unavailable { store: store.to_owned(), source };
         match self {
             Self::NotSent(source) | Self::ReadOnly(source) => away(source),
             Self::Unprepared => away(UNPREPARED.into()),

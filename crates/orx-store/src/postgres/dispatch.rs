@@ -165,7 +165,7 @@ impl Dispatching for Postgres {
         self.inner.gather(Record { outcomes, draws, now }).await
     }
 
-    async fn give_up(
+    async fn record_outcomes_as_leader(
         &self,
         outcomes: Vec<Outcome>,
         draws: Vec<f64>,
@@ -173,7 +173,9 @@ impl Dispatching for Postgres {
         now: Timestamp,
     ) -> Result<Vec<Recorded>> {
         let record = Record { outcomes, draws, now };
-        self.inner.write("record lost attempts", self.inner.give_up(&record, term)).await
+        self.inner
+            .write("record lost attempts", self.inner.record_outcomes_as_leader(&record, term))
+            .await
     }
 
     async fn live_attempts(&self) -> Result<Vec<Live>> {

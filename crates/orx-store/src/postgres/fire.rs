@@ -16,10 +16,10 @@ use super::sql::{Statement, Value};
 use super::{Inner, sql};
 use crate::codec::{integer, millis, slot_columns, status_code, urgency};
 use crate::columns::Row as _;
-use crate::prepared_firing::{NewSettle, PreparedFiring};
+use crate::prepared_firing::{PreparedFiring, PreparedStep};
 use crate::prepared_job::PreparedJob;
 use crate::schedules::first_status;
-use crate::{Fired, RunAfter, Settled, Term};
+use crate::{DependencyResult, Fired, RunAfter, Term};
 
 /// A new row of a ledger.
 pub(super) struct NewRow<'r> {
@@ -125,7 +125,7 @@ impl<'f> Makings<'f> {
             let last = fire.basis.last_run.map(|(job, _)| job);
             let (after_job, after_place) = match run.after {
                 RunAfter::Nothing => (None, None),
-                RunAfter::Last { .. } | RunAfter::Beside => (last, None),
+                RunAfter::Last { .. } | RunAfter::AlongsideLast => (last, None),
                 RunAfter::Before => (None, before),
             };
             self.jobs.push(Making {
@@ -263,41 +263,41 @@ impl Inner {
         Ok(sql::fill(include_str!("fire.sql"), values))
     }
 
-    pub(super) async fn settle(
+    pub(super) async fn apply_dependency_steps(
         self: &Arc<Self>,
-        settles: &[NewSettle],
+        steps: &[PreparedStep],
         term: Term,
         now: Timestamp,
-    ) -> DbResult<Vec<Settled>> {
-        let lanes = settles.iter().filter_map(alert).map(|alert| &alert.lane).collect();
+    ) -> DbResult<Vec<DependencyResult>> {
+        let lanes = steps.iter().filter_map(alert).map(|alert| &alert.lane).collect();
         self.add_lanes(lanes).await?;
-        let mut answers: Vec<Option<Settled>> = vec![None; settles.len()];
+        let mut answers: Vec<Option<DependencyResult>> = vec![None; steps.len()];
         // Steps of one run are applied one after the other. Runs at least once, since only the statement
         // detects a lost lease.
         loop {
-            let left = firsts(&answers, |index| JobId(job(&settles[index])));
+            let left = firsts(&answers, |index| JobId(job(&steps[index])));
             let done = answers.iter().any(Option::is_some);
-            let statement = self.settle_statement(settles, &left, term, now)?;
+            let statement = self.dependency_statement(steps, &left, term, now)?;
             let rows = self.rows(Kind::Durable, statement).await;
             let rows = rows.map_err(|failure| failure.after(done))?;
             if rows.is_empty() {
                 return Err(DbError::Deposed);
             }
             self.count();
-            let mut found: HashMap<i64, Settled> = HashMap::new();
+            let mut found: HashMap<i64, DependencyResult> = HashMap::new();
             for row in &rows {
                 let row = Columns(row);
                 let Some(index) = row.optional_int(0)? else { continue };
-                let settled = match row.optional_int(2)? {
-                    Some(alert) => Settled::Alerted(JobId(alert)),
-                    None if row.bool(1)? => Settled::Admitted,
-                    None => Settled::Done,
+                let result = match row.optional_int(2)? {
+                    Some(alert) => DependencyResult::Alerted(JobId(alert)),
+                    None if row.bool(1)? => DependencyResult::Admitted,
+                    None => DependencyResult::Changed,
                 };
-                found.insert(index, settled);
+                found.insert(index, result);
             }
             for index in left {
-                let settled = found.remove(&(index as i64));
-                answers[index] = Some(settled.unwrap_or(Settled::Nothing));
+                let result = found.remove(&(index as i64));
+                answers[index] = Some(result.unwrap_or(DependencyResult::Unchanged));
             }
             if let Some(answers) = answers.iter().copied().collect() {
                 return Ok(answers);
@@ -305,21 +305,21 @@ impl Inner {
         }
     }
 
-    fn settle_statement(
+    fn dependency_statement(
         &self,
-        settles: &[NewSettle],
+        steps: &[PreparedStep],
         left: &[usize],
         term: Term,
         now: Timestamp,
     ) -> DbResult<Statement> {
-        let of = || left.iter().map(|index| &settles[*index]);
+        let of = || left.iter().map(|index| &steps[*index]);
         let alerts = || of().map(alert);
         let lanes = alerts().map(|alert| alert.map(|job| self.lane_id(&job.lane)).transpose());
         let lanes = lanes.collect::<DbResult<Vec<Option<LaneId>>>>()?;
         let ints = |of: &dyn Fn(&PreparedJob) -> Option<i64>| {
             sql::ints(alerts().map(|alert| alert.and_then(of)))
         };
-        let releases = of().map(|settle| matches!(settle, NewSettle::Release(_)));
+        let releases = of().map(|step| matches!(step, PreparedStep::Release(_)));
         let mut values = vec![
             ("lease", Value::Lease(Some(term))),
             ("now", sql::int(now.as_millis())),
@@ -337,19 +337,19 @@ impl Inner {
             ("timeouts", ints(&|job| job.timeout_ms.map(integer))),
         ];
         values.extend(spec_values(alerts().map(|alert| alert.map(|job| &job.text))));
-        Ok(sql::fill(include_str!("settle.sql"), values))
+        Ok(sql::fill(include_str!("dependency_steps.sql"), values))
     }
 }
 
-fn job(settle: &NewSettle) -> i64 {
-    match settle {
-        NewSettle::Release(job) | NewSettle::End(job, _) => *job,
+fn job(step: &PreparedStep) -> i64 {
+    match step {
+        PreparedStep::Release(job) | PreparedStep::End(job, _) => *job,
     }
 }
 
-fn alert(settle: &NewSettle) -> Option<&PreparedJob> {
-    match settle {
-        NewSettle::Release(_) => None,
-        NewSettle::End(_, alert) => alert.as_ref(),
+fn alert(step: &PreparedStep) -> Option<&PreparedJob> {
+    match step {
+        PreparedStep::Release(_) => None,
+        PreparedStep::End(_, alert) => alert.as_ref(),
     }
 }

@@ -12,7 +12,7 @@ use super::{Inner, Postgres, sql};
 use crate::codec::integer;
 use crate::columns::Row as _;
 use crate::{
-    Lead, LeadRequest, Leases, NodeRecord, NodeReport, Result, StoreError, Term, Transfer,
+    Lead, LeadRequest, Leases, NodeRecord, NodeReport, Result, StoreCopy, StoreError, Term,
 };
 
 /// A column of milliseconds.

@@ -90,7 +90,7 @@ pub struct PostgresOptions {
     /// A statement that waits longer than this for another transaction's lock is [`StoreError::Busy`].
     /// Default 2 s.
     pub lock_deadline: Duration,
-    /// A server that accepts no connection within this time is [`StoreError::Away`]. Default 3 s.
+    /// A server that accepts no connection within this time is [`StoreError::Unavailable`]. Default 3 s.
     pub connect_deadline: Duration,
 }
 
@@ -167,7 +167,7 @@ impl Postgres {
     /// for each other.
     ///
     /// # Errors
-    /// [`StoreError::Away`] if the server cannot be reached, [`StoreError::Tls`] if its certificate is not
+    /// [`StoreError::Unavailable`] if the server cannot be reached, [`StoreError::Tls`] if its certificate is not
     /// trusted, [`StoreError::Unsafe`] if its settings do not provide the durability in `options`,
     /// [`StoreError::NewerSchema`], [`StoreError::Full`], and [`StoreError::Open`] for any other cause.
     pub async fn open(options: PostgresOptions, _now: Timestamp) -> Result<Self> {

@@ -101,13 +101,13 @@ pub(super) fn failed(failure: DbError, store: &str) -> StoreError {
             if code.starts_with("28") || code.starts_with("3D") {
                 StoreError::Open { store, source }
             } else {
-                StoreError::Away { store, source }
+                StoreError::Unavailable { store, source }
             }
         }
         DbError::Late | DbError::Busy | DbError::Again => {
-            StoreError::Away { store, source: "it did not answer in time".into() }
+            StoreError::Unavailable { store, source: "it did not answer in time".into() }
         }
-        DbError::ReadOnly(source) => StoreError::Away { store, source },
+        DbError::ReadOnly(source) => StoreError::Unavailable { store, source },
         DbError::Unprepared => StoreError::Unsafe {
             store,
             setting: KEPT_STATEMENTS,

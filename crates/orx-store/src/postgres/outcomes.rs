@@ -92,7 +92,7 @@ struct Decided {
 }
 
 impl Inner {
-    pub(super) async fn give_up(
+    pub(super) async fn record_outcomes_as_leader(
         self: &Arc<Self>,
         record: &Record,
         term: Term,

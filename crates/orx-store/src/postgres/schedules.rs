@@ -17,10 +17,11 @@ use super::{Inner, Postgres, sql};
 use crate::codec::{integer, millis, readable, slot_outcome};
 use crate::columns::Row as _;
 use crate::error::prepared;
-use crate::prepared_firing::{self, Import, NewPlan, NewSettle, PreparedFiring};
+use crate::prepared_firing::{self, Import, NewPlan, PreparedFiring, PreparedStep};
 use crate::{
-    Changed, DependencyStep, Fired, Firing, LastRun, Outlook, Paused, Position, Result, Rewind,
-    RunDependency, SLOTS_KEPT, SchedulePlan, ScheduleRecord, Schedules, Settled, SlotRequest, Term,
+    DependencyResult, DependencyStep, Fired, Firing, LastRun, Outlook, Paused, Position, Result,
+    Rewind, RunDependency, SLOTS_KEPT, SchedulePlan, ScheduleRecord, ScheduleUpdate, Schedules,
+    SlotRequest, Term,
 };
 
 /// The columns of [`record`], in its order, from `schedules s`.
@@ -160,7 +161,7 @@ impl Inner {
         new: &NewPlan,
         row: Option<&Slot>,
         now: Timestamp,
-    ) -> DbResult<Changed> {
+    ) -> DbResult<ScheduleUpdate> {
         let mut values = plan_values(new, now);
         values.extend([
             ("id", sql::text(new.plan.spec.id.as_str())),
@@ -171,14 +172,14 @@ impl Inner {
         values.extend(row_values(&row.iter().collect::<Vec<_>>()));
         let message = sql::fill(include_str!("change_schedule.sql"), values);
         let rows = self.rows(Kind::Durable, message).await?;
-        let Some(row) = rows.first().map(Columns) else { return Ok(Changed::Missing) };
+        let Some(row) = rows.first().map(Columns) else { return Ok(ScheduleUpdate::Missing) };
         Ok(match row.optional_int(0)? {
-            Some(_) => Changed::Done { version: row.unsigned(0)? },
-            None => Changed::Stale,
+            Some(_) => ScheduleUpdate::Applied { version: row.unsigned(0)? },
+            None => ScheduleUpdate::Stale,
         })
     }
 
-    async fn remove_schedule(&self, id: &Name, version: Option<u64>) -> DbResult<Changed> {
+    async fn remove_schedule(&self, id: &Name, version: Option<u64>) -> DbResult<ScheduleUpdate> {
         for _ in 0..REMOVE_TRIES {
             let statement = sql::fill(
                 include_str!("remove_schedule.sql"),
@@ -188,13 +189,13 @@ impl Inner {
                 ],
             );
             let rows = self.rows(Kind::Durable, statement).await?;
-            let Some(row) = rows.first().map(Columns) else { return Ok(Changed::Missing) };
+            let Some(row) = rows.first().map(Columns) else { return Ok(ScheduleUpdate::Missing) };
             let version = row.unsigned(0)?;
             if row.bool(1)? {
-                return Ok(Changed::Done { version });
+                return Ok(ScheduleUpdate::Applied { version });
             }
             if row.bool(2)? {
-                return Ok(Changed::Stale);
+                return Ok(ScheduleUpdate::Stale);
             }
         }
         Err(DbError::Busy)
@@ -490,14 +491,14 @@ impl Schedules for Postgres {
         plan: SchedulePlan,
         row: Option<Slot>,
         now: Timestamp,
-    ) -> Result<Changed> {
+    ) -> Result<ScheduleUpdate> {
         let action = "change the schedule";
         let plan = prepared(action, NewPlan::new(plan))?;
         let change = self.inner.change_schedule(version, handled, &plan, row.as_ref(), now);
         self.inner.write(action, change).await
     }
 
-    async fn remove_schedule(&self, id: &Name, version: Option<u64>) -> Result<Changed> {
+    async fn remove_schedule(&self, id: &Name, version: Option<u64>) -> Result<ScheduleUpdate> {
         self.inner.write("remove the schedule", self.inner.remove_schedule(id, version)).await
     }
 
@@ -550,15 +551,15 @@ impl Schedules for Postgres {
         self.inner.read("read the run dependencies", self.inner.actionable(limit)).await
     }
 
-    async fn settle(
+    async fn apply_dependency_steps(
         &self,
-        settles: Vec<DependencyStep>,
+        steps: Vec<DependencyStep>,
         term: Term,
         now: Timestamp,
-    ) -> Result<Vec<Settled>> {
-        let action = "settle the run dependencies";
-        let settles = prepared(action, NewSettle::all(settles))?;
-        self.inner.write(action, self.inner.settle(&settles, term, now)).await
+    ) -> Result<Vec<DependencyResult>> {
+        let action = "update the run dependencies";
+        let steps = prepared(action, PreparedStep::all(steps))?;
+        self.inner.write(action, self.inner.apply_dependency_steps(&steps, term, now)).await
     }
 
     async fn prune_slots(&self, before: Timestamp, limit: u32, term: Term) -> Result<u64> {

@@ -16,7 +16,7 @@ use super::{Inner, Postgres};
 use crate::codec::{exit_columns, integer, millis, status_code, urgency};
 use crate::columns::{JobColumn, Row as _};
 use crate::prepared_job::SpecText;
-use crate::{Home, JobExport, Result, RetainedKey, RowCounts, Transfer};
+use crate::{Home, JobExport, Result, RetainedKey, RowCounts, StoreCopy};
 
 impl Inner {
     /// Jobs above `after` with their attempts and keys, by id.
@@ -259,7 +259,7 @@ fn progress_text(progress: &Progress) -> Option<&str> {
 }
 
 #[async_trait]
-impl Transfer for Postgres {
+impl StoreCopy for Postgres {
     async fn row_counts(&self) -> Result<RowCounts> {
         self.inner.read("count the rows", self.inner.row_counts()).await
     }

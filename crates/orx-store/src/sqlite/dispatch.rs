@@ -215,7 +215,7 @@ impl Dispatching for Sqlite {
         self.write("record the outcomes", Kind::Durable, weight, run).await
     }
 
-    async fn give_up(
+    async fn record_outcomes_as_leader(
         &self,
         outcomes: Vec<Outcome>,
         draws: Vec<f64>,

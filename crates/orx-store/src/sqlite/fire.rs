@@ -12,9 +12,9 @@ use super::row::{self, integer, millis, status_code};
 use super::schedules::move_to;
 use super::writer::Tx;
 use crate::codec::slot_columns;
-use crate::prepared_firing::{NewSettle, PreparedFiring};
+use crate::prepared_firing::{PreparedFiring, PreparedStep};
 use crate::schedules::{first_status, with_job};
-use crate::{ExpectedVersion, Fired, RunAfter, Settled};
+use crate::{DependencyResult, ExpectedVersion, Fired, RunAfter};
 
 fn is_current(tx: &Tx<'_>, basis: &ExpectedVersion) -> DbResult<bool> {
     let mut find = tx.conn.prepare_cached(
@@ -76,7 +76,7 @@ fn fire_one(tx: &mut Tx<'_>, fire: &PreparedFiring, now: Timestamp) -> DbResult<
         let (after, cancel) = match run.after {
             RunAfter::Nothing => (None, false),
             RunAfter::Last { cancel } => (last, cancel),
-            RunAfter::Beside => (last, false),
+            RunAfter::AlongsideLast => (last, false),
             RunAfter::Before => (jobs.last().copied(), false),
         };
         let job = insert(tx, &run.job, first_status(run.after, after.is_some()), now)?;
@@ -167,21 +167,23 @@ pub(super) fn watch(
     Ok(())
 }
 
-pub(super) fn settle(
+pub(super) fn apply_dependency_steps(
     tx: &mut Tx<'_>,
-    settles: &[NewSettle],
+    steps: &[PreparedStep],
     now: Timestamp,
-) -> DbResult<Vec<Settled>> {
-    let mut answers = Vec::with_capacity(settles.len());
-    for settle in settles {
-        answers.push(match settle {
-            NewSettle::Release(job) => release(tx, *job, now)?,
-            NewSettle::End(job, alert) => {
+) -> DbResult<Vec<DependencyResult>> {
+    let mut answers = Vec::with_capacity(steps.len());
+    for step in steps {
+        answers.push(match step {
+            PreparedStep::Release(job) => release(tx, *job, now)?,
+            PreparedStep::End(job, alert) => {
                 let mut end = tx.conn.prepare_cached("DELETE FROM watched WHERE job = ?1")?;
                 match alert {
-                    _ if end.execute([job])? == 0 => Settled::Nothing,
-                    Some(alert) => Settled::Alerted(insert(tx, alert, JobStatus::Pending, now)?),
-                    None => Settled::Done,
+                    _ if end.execute([job])? == 0 => DependencyResult::Unchanged,
+                    Some(alert) => {
+                        DependencyResult::Alerted(insert(tx, alert, JobStatus::Pending, now)?)
+                    }
+                    None => DependencyResult::Changed,
                 }
             }
         });
@@ -189,7 +191,7 @@ pub(super) fn settle(
     Ok(answers)
 }
 
-fn release(tx: &mut Tx<'_>, job: i64, now: Timestamp) -> DbResult<Settled> {
+fn release(tx: &mut Tx<'_>, job: i64, now: Timestamp) -> DbResult<DependencyResult> {
     let waited = tx
         .conn
         .prepare_cached(
@@ -197,7 +199,7 @@ fn release(tx: &mut Tx<'_>, job: i64, now: Timestamp) -> DbResult<Settled> {
         )?
         .execute([job])?;
     if waited == 0 {
-        return Ok(Settled::Nothing);
+        return Ok(DependencyResult::Unchanged);
     }
     tx.conn
         .prepare_cached("DELETE FROM watched WHERE job = ?1 AND on_failure IS NULL")?
@@ -206,11 +208,11 @@ fn release(tx: &mut Tx<'_>, job: i64, now: Timestamp) -> DbResult<Settled> {
     let mut find = tx.conn.prepare_cached("SELECT lane FROM jobs WHERE id = ?1 AND status = ?2")?;
     let created = status_code(JobStatus::Created);
     let Some(lane) = find.query_row([job, created], |row| row.get(0)).optional()? else {
-        return Ok(Settled::Done);
+        return Ok(DependencyResult::Changed);
     };
     tx.conn
         .prepare_cached("UPDATE jobs SET status = ?2, run_at = ?3 WHERE id = ?1")?
         .execute(params![job, status_code(to), now.as_millis()])?;
     tx.cache.moved(lane, Some(JobStatus::Created), Some(to));
-    Ok(Settled::Admitted)
+    Ok(DependencyResult::Admitted)
 }

@@ -8,17 +8,18 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
 
 use super::db_error::DbResult;
-use super::fire::{fire, put_row, settle, watch};
+use super::fire::{apply_dependency_steps, fire, put_row, watch};
 use super::row::{self, integer, millis};
 use super::writer::Tx;
 use super::{Kind, Sqlite};
 use crate::budget::Reads;
 use crate::codec::{readable, slot_outcome};
 use crate::error::prepared;
-use crate::prepared_firing::{self, Import, NewPlan, NewSettle, PreparedFiring};
+use crate::prepared_firing::{self, Import, NewPlan, PreparedFiring, PreparedStep};
 use crate::{
-    Changed, DependencyStep, Fired, Firing, LastRun, Paused, Position, Result, Rewind,
-    RunDependency, SLOTS_KEPT, SchedulePlan, ScheduleRecord, Schedules, Settled, SlotRequest, Term,
+    DependencyResult, DependencyStep, Fired, Firing, LastRun, Paused, Position, Result, Rewind,
+    RunDependency, SLOTS_KEPT, SchedulePlan, ScheduleRecord, ScheduleUpdate, Schedules,
+    SlotRequest, Term,
 };
 
 const RECORD: &str = "SELECT p.spec, p.templates, p.paused_at, p.paused_reason, p.paused_by, \
@@ -195,11 +196,11 @@ fn change(
     new: &NewPlan,
     row: Option<&Slot>,
     now: Timestamp,
-) -> DbResult<Changed> {
+) -> DbResult<ScheduleUpdate> {
     let id = &new.plan.spec.id;
-    let Some(found) = version(tx, id)? else { return Ok(Changed::Missing) };
+    let Some(found) = version(tx, id)? else { return Ok(ScheduleUpdate::Missing) };
     if found != expected {
-        return Ok(Changed::Stale);
+        return Ok(ScheduleUpdate::Stale);
     }
     let version = expected.0 + 1;
     tx.conn
@@ -210,7 +211,7 @@ fn change(
     if let Some(row) = row {
         put_row(tx, id, row)?;
     }
-    Ok(Changed::Done { version })
+    Ok(ScheduleUpdate::Applied { version })
 }
 
 pub(super) fn move_to(tx: &Tx<'_>, id: &Name, to: Position) -> DbResult<()> {
@@ -227,10 +228,10 @@ pub(super) fn move_to(tx: &Tx<'_>, id: &Name, to: Position) -> DbResult<()> {
     Ok(())
 }
 
-fn remove(tx: &mut Tx<'_>, id: &Name, expected: Option<u64>) -> DbResult<Changed> {
-    let Some((version, _)) = version(tx, id)? else { return Ok(Changed::Missing) };
+fn remove(tx: &mut Tx<'_>, id: &Name, expected: Option<u64>) -> DbResult<ScheduleUpdate> {
+    let Some((version, _)) = version(tx, id)? else { return Ok(ScheduleUpdate::Missing) };
     if expected.is_some_and(|expected| expected != version) {
-        return Ok(Changed::Stale);
+        return Ok(ScheduleUpdate::Stale);
     }
     for sql in [
         "DELETE FROM schedules WHERE id = ?1",
@@ -239,7 +240,7 @@ fn remove(tx: &mut Tx<'_>, id: &Name, expected: Option<u64>) -> DbResult<Changed
     ] {
         tx.conn.prepare_cached(sql)?.execute([id.as_str()])?;
     }
-    Ok(Changed::Done { version })
+    Ok(ScheduleUpdate::Applied { version })
 }
 
 fn rewind(tx: &mut Tx<'_>, rewinds: &[Rewind]) -> DbResult<Vec<bool>> {
@@ -440,14 +441,14 @@ impl Schedules for Sqlite {
         plan: SchedulePlan,
         row: Option<Slot>,
         now: Timestamp,
-    ) -> Result<Changed> {
+    ) -> Result<ScheduleUpdate> {
         let action = "change the schedule";
         let plan = prepared(action, NewPlan::new(plan))?;
         let run = move |tx: &mut Tx<'_>| change(tx, (version, handled), &plan, row.as_ref(), now);
         self.write(action, Kind::Durable, 3, run).await
     }
 
-    async fn remove_schedule(&self, id: &Name, version: Option<u64>) -> Result<Changed> {
+    async fn remove_schedule(&self, id: &Name, version: Option<u64>) -> Result<ScheduleUpdate> {
         let id = id.clone();
         let run = move |tx: &mut Tx<'_>| remove(tx, &id, version);
         self.write("remove the schedule", Kind::Durable, 10, run).await
@@ -497,16 +498,16 @@ impl Schedules for Sqlite {
         self.read("read the run dependencies", read).await
     }
 
-    async fn settle(
+    async fn apply_dependency_steps(
         &self,
-        settles: Vec<DependencyStep>,
+        steps: Vec<DependencyStep>,
         term: Term,
         now: Timestamp,
-    ) -> Result<Vec<Settled>> {
-        let action = "settle the run dependencies";
-        let settles = prepared(action, NewSettle::all(settles))?;
-        let weight = settles.len() * 3;
-        let run = move |tx: &mut Tx<'_>| settle(tx, &settles, now);
+    ) -> Result<Vec<DependencyResult>> {
+        let action = "update the run dependencies";
+        let steps = prepared(action, PreparedStep::all(steps))?;
+        let weight = steps.len() * 3;
+        let run = move |tx: &mut Tx<'_>| apply_dependency_steps(tx, &steps, now);
         self.lead_write(action, Kind::Durable, weight, term, run).await
     }
 

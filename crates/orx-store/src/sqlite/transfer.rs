@@ -12,7 +12,7 @@ use crate::budget::Reads;
 use crate::columns::{JobColumn, Row as _};
 use crate::error::prepared;
 use crate::prepared_job::SpecText;
-use crate::{Home, JobExport, Result, RetainedKey, RowCounts, Transfer};
+use crate::{Home, JobExport, Result, RetainedKey, RowCounts, StoreCopy};
 
 /// An exported job, serialized for its rows.
 #[derive(Debug)]
@@ -244,7 +244,7 @@ fn put_home(tx: &mut Tx<'_>, home: &Home) -> DbResult<()> {
 }
 
 #[async_trait]
-impl Transfer for Sqlite {
+impl StoreCopy for Sqlite {
     async fn row_counts(&self) -> Result<RowCounts> {
         self.read_of(Reads::Scan, "count the rows", row_counts).await
     }

@@ -210,7 +210,7 @@ impl Both {
                             now.as_millis() + (i64::from(*choice % 3) - 1) * 5_000,
                         ),
                         error: failed.then(|| "why".to_owned()),
-                        exit: failed.then_some(orx_model::Exit::Code(i32::from(*choice))),
+                        exit: failed.then_some(orx_model::ProcessExit::Code(i32::from(*choice))),
                     }
                 };
                 let outcomes: Vec<Outcome> = ends.iter().map(outcome).collect();
@@ -340,9 +340,9 @@ impl Both {
                 let found = self.store().fire(all, term, now).await.expect("the store");
                 assert_eq!(found, expected);
             }
-            Op::DependencyStep(settles) => {
+            Op::DependencyStep(steps) => {
                 let watched = self.memory.all_watched().await.expect("memory");
-                let settle = |(place, release, alert): &(u8, bool, bool)| {
+                let step = |(place, release, alert): &(u8, bool, bool)| {
                     let watched = watched.get(usize::from(*place)).map(|watched| watched.job);
                     let id = watched.unwrap_or(JobId(i64::from(*place) + 1));
                     match release {
@@ -350,9 +350,10 @@ impl Both {
                         false => DependencyStep::End { job: id, alert: alert.then(job) },
                     }
                 };
-                let settles: Vec<DependencyStep> = settles.iter().map(settle).collect();
-                let memory = self.memory.settle(settles.clone(), self.terms.0, now).await;
-                let found = self.store().settle(settles, self.terms.1, now).await;
+                let steps: Vec<DependencyStep> = steps.iter().map(step).collect();
+                let memory =
+                    self.memory.apply_dependency_steps(steps.clone(), self.terms.0, now).await;
+                let found = self.store().apply_dependency_steps(steps, self.terms.1, now).await;
                 assert_eq!(found.expect("the store"), memory.expect("memory"));
             }
             Op::PruneSlots(age) => {

@@ -146,7 +146,7 @@ fn new_run() -> impl Strategy<Value = NewRun> {
         2 => Just(RunAfter::Nothing),
         3 => any::<bool>().prop_map(|cancel| RunAfter::Last { cancel }),
         2 => Just(RunAfter::Before),
-        2 => Just(RunAfter::Beside),
+        2 => Just(RunAfter::AlongsideLast),
     ];
     let slot = proptest::option::weighted(0.8, 0..12_u8);
     let expires_in = proptest::option::weighted(0.2, 1..40_i64);
@@ -176,7 +176,7 @@ fn new_fire() -> impl Strategy<Value = PreparedFiring> {
 
 fn schedule_op() -> impl Strategy<Value = Op> {
     let next_in = || proptest::option::weighted(0.8, seconds());
-    let settle = (0..6_u8, any::<bool>(), any::<bool>());
+    let step = (0..6_u8, any::<bool>(), any::<bool>());
     prop_oneof![
         3 => (0..3_u8, next_in())
             .prop_map(|(schedule, next_in)| Op::AddSchedule { schedule, next_in }),
@@ -187,7 +187,7 @@ fn schedule_op() -> impl Strategy<Value = Op> {
             .prop_map(|(schedule, version)| Op::RemoveSchedule { schedule, version }),
         8 => (proptest::collection::vec(new_fire(), 1..4), proptest::bool::weighted(0.2))
             .prop_map(|(fires, by_person)| Op::Firing { fires, by_person }),
-        5 => proptest::collection::vec(settle, 1..4).prop_map(Op::DependencyStep),
+        5 => proptest::collection::vec(step, 1..4).prop_map(Op::DependencyStep),
         1 => (0..60_i64).prop_map(Op::PruneSlots),
     ]
 }

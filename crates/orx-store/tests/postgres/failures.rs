@@ -109,7 +109,7 @@ async fn a_write_whose_answer_is_lost_is_unknown_and_found_again_by_its_key() {
     assert!(matches!(answer, Err(StoreError::Unknown)), "{answer:?}");
     assert!(called.elapsed() < Duration::from_secs(10), "{:?}", called.elapsed());
     let read = store.job(first).await;
-    assert!(matches!(read, Err(StoreError::Unknown | StoreError::Away { .. })), "{read:?}");
+    assert!(matches!(read, Err(StoreError::Unknown | StoreError::Unavailable { .. })), "{read:?}");
 
     proxy.drop_answers(false);
     let until = Instant::now() + SOON;
@@ -165,7 +165,10 @@ async fn calls_time_out_while_the_network_drops_everything_and_succeed_afterward
         })
         .collect();
     let write = store.enqueue(vec![keyed("swallowed")], NOW).await;
-    assert!(matches!(write, Err(StoreError::Unknown | StoreError::Away { .. })), "{write:?}");
+    assert!(
+        matches!(write, Err(StoreError::Unknown | StoreError::Unavailable { .. })),
+        "{write:?}"
+    );
     for call in calls {
         call.await.expect("an answer").expect_err("the network dropped it");
     }
@@ -275,7 +278,9 @@ async fn every_accepted_job_survives_a_killed_server_and_the_store_reconnects() 
                         match store.enqueue(vec![keyed(&key)], NOW).await {
                             Ok(answer) => break answer[0].clone(),
                             Err(
-                                StoreError::Unknown | StoreError::Away { .. } | StoreError::Busy,
+                                StoreError::Unknown
+                                | StoreError::Unavailable { .. }
+                                | StoreError::Busy,
                             ) => tokio::time::sleep(Duration::from_millis(20)).await,
                             Err(error) => panic!("{error:?}"),
                         }

@@ -20,7 +20,7 @@ use orx_model::{
 use orx_store::{
     CancelAnswer, CancelCommand, Claimed, DeadLetters, Dispatching, Durability, Enqueued, Home,
     Jobs, Lead, LeadRequest, Leases, ListRequest, LogRequest, Logs, Postgres, PostgresOptions,
-    PruneRequest, Recorded, RetryAnswer, StoreError, Term, Tokens, Transfer, Upkeep,
+    PruneRequest, Recorded, RetryAnswer, StoreCopy, StoreError, Term, Tokens, Upkeep,
 };
 use orx_testkit::make::{NOW, at, failed, job, json, name, outcome, request, succeeded};
 use orx_testkit::servers::{Database, OwnPostgres, Proxy, bouncer, forgetful_bouncer};

@@ -149,7 +149,7 @@ async fn a_claim_during_an_election_waits_for_it_and_changes_nothing() {
     let prune =
         PruneRequest { completed_before: at(9), others_before: at(9), limit: 1, chunks: 99 };
     assert!(matches!(store.prune(prune, term).await, Err(StoreError::Deposed)));
-    let none = store.give_up(Vec::new(), Vec::new(), term, at(1)).await;
+    let none = store.record_outcomes_as_leader(Vec::new(), Vec::new(), term, at(1)).await;
     assert!(matches!(none, Err(StoreError::Deposed)), "{none:?}");
 }
 

@@ -150,6 +150,6 @@ async fn an_error_of_opening_shows_the_cause_and_never_the_password() {
     };
     assert!(!format!("{options:?}").contains("hunter2"));
     let error = Postgres::open(options, NOW).await.expect_err("away");
-    assert!(matches!(error, StoreError::Away { .. }), "{error:?}");
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
     assert!(!format!("{error:?}").contains("hunter2"));
 }

@@ -18,7 +18,7 @@ pub struct Bounds {
     /// The longest time between two tries of a follower to lead.
     pub follower_poll: Ms,
     /// Limit from the last fault until every job has ended.
-    pub settle: Ms,
+    pub all_ended: Ms,
     /// Limit from SIGTERM until the process ends.
     pub shutdown: Ms,
     /// Tolerance for process scheduling and for writing facts.

@@ -10,7 +10,7 @@ use super::facts::{Fact, How, Ms, Record};
 
 /// The time from a fault of a process to its recovery.
 #[derive(Debug, Clone)]
-struct Trouble {
+struct Outage {
     who: String,
     how: How,
     from: Ms,
@@ -50,17 +50,17 @@ struct Checker<'a> {
     history: &'a [Record],
     jobs: BTreeMap<JobId, &'a JobDetail>,
     bounds: &'a Bounds,
-    troubles: Vec<Trouble>,
+    outages: Vec<Outage>,
     runs: Vec<Run>,
     broken: Vec<String>,
 }
 
 impl<'a> Checker<'a> {
     fn new(history: &'a [Record], jobs: &'a [JobDetail], bounds: &'a Bounds) -> Self {
-        let troubles = troubles(history);
+        let outages = outages(history);
         let jobs: BTreeMap<_, _> = jobs.iter().map(|detail| (detail.job.id, detail)).collect();
         let mut checker =
-            Self { history, jobs, bounds, troubles, runs: Vec::new(), broken: Vec::new() };
+            Self { history, jobs, bounds, outages, runs: Vec::new(), broken: Vec::new() };
         checker.runs = checker.runs_of();
         checker
     }
@@ -85,11 +85,11 @@ impl<'a> Checker<'a> {
                 detail.attempts.iter().find(|attempt| attempt.execution == execution)
             });
             let worker = attempt.map_or("", |attempt| attempt.worker_name.as_str()).to_owned();
-            let killed = |trouble: &&Trouble| {
-                trouble.how == How::Killed && trouble.who == worker && trouble.from >= record.at
+            let killed = |outage: &&Outage| {
+                outage.how == How::Killed && outage.who == worker && outage.from >= record.at
             };
-            let killed = self.troubles.iter().find(killed).map(|trouble| trouble.from);
-            let term = |r: &&Record| matches!(&r.fact, Fact::Told { who } if *who == worker);
+            let killed = self.outages.iter().find(killed).map(|outage| outage.from);
+            let term = |r: &&Record| matches!(&r.fact, Fact::StopSignal { who } if *who == worker);
             let exited = self.history.iter().filter(|r| r.at >= record.at).find(term);
             let recorded = attempt.and_then(|attempt| attempt.ended_at);
             let recorded = recorded.and_then(|at| u64::try_from(at.as_millis()).ok());
@@ -106,31 +106,31 @@ impl<'a> Checker<'a> {
         let mut deadline = from.saturating_add(within);
         let mut counted = BTreeSet::new();
         loop {
-            let holds_up = |(place, trouble): &(usize, &Trouble)| {
+            let holds_up = |(place, outage): &(usize, &Outage)| {
                 !counted.contains(place)
-                    && (trouble.who == who || self.bounds.shared.contains(&trouble.who))
-                    && trouble.from <= deadline
-                    && trouble.to.saturating_add(self.bounds.margin) >= from
+                    && (outage.who == who || self.bounds.shared.contains(&outage.who))
+                    && outage.from <= deadline
+                    && outage.to.saturating_add(self.bounds.margin) >= from
             };
-            let Some((place, trouble)) = self.troubles.iter().enumerate().find(holds_up) else {
+            let Some((place, outage)) = self.outages.iter().enumerate().find(holds_up) else {
                 return deadline;
             };
             counted.insert(place);
             // A follower waits until the lease of a lost leader expires.
-            let recovered = trouble.to.saturating_add(self.bounds.leader_lease);
+            let recovered = outage.to.saturating_add(self.bounds.leader_lease);
             let recovered = recovered.saturating_add(self.bounds.follower_poll);
             deadline = deadline.max(recovered.saturating_add(within));
         }
     }
 
     /// The kill of the database that may have lost a claim seen at this time.
-    fn lost_with_the_database(&self, trace: Ms) -> Option<&Trouble> {
+    fn lost_with_the_database(&self, trace: Ms) -> Option<&Outage> {
         let bounds = self.bounds;
-        self.troubles.iter().find(|trouble| {
-            trouble.who == bounds.database
-                && trouble.how == How::Killed
-                && trace <= trouble.from.saturating_add(bounds.margin)
-                && trouble.from <= trace.saturating_add(bounds.unsynced + bounds.margin)
+        self.outages.iter().find(|outage| {
+            outage.who == bounds.database
+                && outage.how == How::Killed
+                && trace <= outage.from.saturating_add(bounds.margin)
+                && outage.from <= trace.saturating_add(bounds.unsynced + bounds.margin)
         })
     }
 
@@ -185,7 +185,7 @@ impl<'a> Checker<'a> {
             .values()
             .map(|d| (d.job.id, d.job.state.status, d.job.state.attempt, Ms::MAX));
         let seen = self.history.iter().filter_map(|record| match record.fact {
-            Fact::Seen { job, status, attempt } => Some((job, status, attempt, record.at)),
+            Fact::Observed { job, status, attempt } => Some((job, status, attempt, record.at)),
             _ => None,
         });
         for (job, status, attempt, at) in seen.chain(last) {
@@ -312,11 +312,11 @@ impl<'a> Checker<'a> {
                         && self
                             .lost_with_the_database(first.from)
                             .is_some_and(|kill| until <= self.deadline(kill.to, learn, ""));
-                    let excused = self.troubles.iter().any(|trouble| {
-                        trouble.who == first.worker
-                            && matches!(trouble.how, How::Stopped | How::Cut)
-                            && trouble.from <= second.from
-                            && until <= self.deadline(trouble.to, learn, &first.worker)
+                    let excused = self.outages.iter().any(|outage| {
+                        outage.who == first.worker
+                            && matches!(outage.how, How::Stopped | How::Cut)
+                            && outage.from <= second.from
+                            && until <= self.deadline(outage.to, learn, &first.worker)
                     });
                     if !excused && !claim_lost {
                         broken.push(format!(
@@ -382,33 +382,33 @@ impl<'a> Checker<'a> {
         let mut broken = Vec::new();
         let bounds = self.bounds;
         let ms = |at: orx_model::Timestamp| u64::try_from(at.as_millis()).unwrap_or_default();
-        for trouble in self.troubles.iter().filter(|trouble| trouble.how == How::Killed) {
+        for outage in self.outages.iter().filter(|outage| outage.how == How::Killed) {
             let within = bounds.lease + bounds.monitor + bounds.margin;
-            let deadline = self.deadline(trouble.from, within, "");
+            let deadline = self.deadline(outage.from, within, "");
             for attempt in self.jobs.values().flat_map(|detail| &detail.attempts) {
                 let ended = attempt.ended_at.map_or(Ms::MAX, ms);
-                let was_its = attempt.worker_name.as_str() == trouble.who
-                    && ms(attempt.claimed_at) < trouble.from
-                    && ended >= trouble.from;
+                let was_its = attempt.worker_name.as_str() == outage.who
+                    && ms(attempt.claimed_at) < outage.from
+                    && ended >= outage.from;
                 if was_its && ended > deadline {
-                    let late = ended.saturating_sub(trouble.from);
+                    let late = ended.saturating_sub(outage.from);
                     let of = format!("attempt {} of job {}", attempt.number, attempt.job);
                     broken.push(format!("I14: {of} was lost {late} ms after its worker's end"));
                 }
             }
             let leads = |record: &&Record| matches!(record.fact, Fact::Leads { .. });
-            let before = self.history.iter().filter(leads).rfind(|r| r.at <= trouble.from);
+            let before = self.history.iter().filter(leads).rfind(|r| r.at <= outage.from);
             let Some(Record { fact: Fact::Leads { who, epoch }, .. }) = before else { continue };
-            if *who != trouble.who {
+            if *who != outage.who {
                 continue;
             }
             let within = bounds.leader_lease + bounds.follower_poll + bounds.margin;
-            let deadline = self.deadline_beside(trouble, within);
+            let deadline = self.deadline_beside(outage, within);
             let next = self.history.iter().find(
                 |record| matches!(&record.fact, Fact::Leads { epoch: later, .. } if later > epoch),
             );
             if next.is_none_or(|next| next.at > deadline) {
-                let after = next.map(|next| next.at - trouble.from);
+                let after = next.map(|next| next.at - outage.from);
                 broken.push(format!("I14: {who} led and was killed, replaced after {after:?} ms"));
             }
         }
@@ -417,13 +417,13 @@ impl<'a> Checker<'a> {
 
     /// As [`Self::deadline`], without this one fault: with another node to lead, recovery does not wait
     /// for its end.
-    fn deadline_beside(&self, one: &Trouble, within: Ms) -> Ms {
+    fn deadline_beside(&self, one: &Outage, within: Ms) -> Ms {
         let nodes = self.bounds.shared.iter().filter(|who| who.starts_with('c')).count();
         if nodes < 2 {
             return self.deadline(one.from, within, "");
         }
-        let others: Vec<Trouble> = self
-            .troubles
+        let others: Vec<Outage> = self
+            .outages
             .iter()
             .filter(|other| other.from != one.from || other.who != one.who)
             .cloned()
@@ -432,7 +432,7 @@ impl<'a> Checker<'a> {
             history: self.history,
             jobs: BTreeMap::new(),
             bounds: self.bounds,
-            troubles: others,
+            outages: others,
             runs: Vec::new(),
             broken: Vec::new(),
         };
@@ -445,9 +445,9 @@ impl<'a> Checker<'a> {
             self.history.iter().find(|record| wanted(&record.fact)).map(|record| record.at)
         };
         let Some(quiet) = at(|fact| matches!(fact, Fact::Quiet {})) else { return };
-        let settled = at(|fact| matches!(fact, Fact::Settled {}));
-        let within = self.bounds.settle;
-        if settled.is_none_or(|settled| settled > quiet.saturating_add(within)) {
+        let ended = at(|fact| matches!(fact, Fact::AllEnded {}));
+        let within = self.bounds.all_ended;
+        if ended.is_none_or(|ended| ended > quiet.saturating_add(within)) {
             self.broken(format!("I17: the jobs did not all end within {within} ms"));
         }
     }
@@ -455,7 +455,7 @@ impl<'a> Checker<'a> {
     /// I23: SIGTERM ends a process in time.
     fn shutdown(&mut self) {
         for record in self.history {
-            let Fact::Told { who } = &record.fact else { continue };
+            let Fact::StopSignal { who } = &record.fact else { continue };
             let exited = self.history.iter().find(|later| {
                 later.at >= record.at && matches!(&later.fact, Fact::Exited { who: w } if w == who)
             });
@@ -486,21 +486,21 @@ fn leads_to(from: JobStatus, to: JobStatus, claims: u32) -> bool {
     false
 }
 
-fn troubles(history: &[Record]) -> Vec<Trouble> {
-    let mut troubles: Vec<Trouble> = Vec::new();
+fn outages(history: &[Record]) -> Vec<Outage> {
+    let mut outages: Vec<Outage> = Vec::new();
     for record in history {
         match &record.fact {
-            Fact::Away { who, how } => {
+            Fact::Down { who, how } => {
                 let (who, from) = (who.clone(), record.at);
-                troubles.push(Trouble { who, how: *how, from, to: Ms::MAX });
+                outages.push(Outage { who, how: *how, from, to: Ms::MAX });
             }
             Fact::Back { who } => {
-                for trouble in troubles.iter_mut().filter(|trouble| trouble.who == *who) {
-                    trouble.to = trouble.to.min(record.at);
+                for outage in outages.iter_mut().filter(|outage| outage.who == *who) {
+                    outage.to = outage.to.min(record.at);
                 }
             }
             _ => {}
         }
     }
-    troubles
+    outages
 }

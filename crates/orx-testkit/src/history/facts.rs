@@ -57,7 +57,7 @@ pub enum Fact {
         execution: ExecutionId,
     },
     /// A client read a job.
-    Seen {
+    Observed {
         /// The job that was read.
         job: JobId,
         /// Its status at that moment.
@@ -73,7 +73,7 @@ pub enum Fact {
         epoch: u64,
     },
     /// A process was killed, stopped, or cut off, until its [`Fact::Back`].
-    Away {
+    Down {
         /// The process with the fault.
         who: String,
         /// The kind of fault.
@@ -87,9 +87,9 @@ pub enum Fact {
     /// No more faults follow.
     Quiet {},
     /// Every accepted job has a final status.
-    Settled {},
+    AllEnded {},
     /// SIGTERM was sent.
-    Told {
+    StopSignal {
         /// The process that gets the signal.
         who: String,
     },

@@ -15,7 +15,7 @@ fn bounds() -> Bounds {
         kill_grace: 1_000,
         leader_lease: 3_000,
         follower_poll: 1_000,
-        settle: 20_000,
+        all_ended: 20_000,
         shutdown: 60_000,
         margin: 500,
         shared: vec!["c1".to_owned(), "c2".to_owned(), "db".to_owned()],
@@ -29,7 +29,7 @@ fn facts(records: &[(Ms, Fact)]) -> Vec<Record> {
 }
 
 fn away(who: &str, how: How) -> Fact {
-    Fact::Away { who: who.to_owned(), how }
+    Fact::Down { who: who.to_owned(), how }
 }
 
 fn back(who: &str) -> Fact {
@@ -53,7 +53,7 @@ fn ended(job: i64, execution: u128) -> Fact {
 }
 
 fn sigterm(who: &str) -> Fact {
-    Fact::Told { who: who.to_owned() }
+    Fact::StopSignal { who: who.to_owned() }
 }
 
 fn time(at: Ms) -> String {
@@ -104,7 +104,7 @@ fn a_run_without_a_violation_passes() {
     let history = [
         (0, leads("c1", 4)),
         (0, accepted("k1", 1)),
-        (10, Fact::Seen { job: JobId(1), status: JobStatus::Pending, attempt: 0 }),
+        (10, Fact::Observed { job: JobId(1), status: JobStatus::Pending, attempt: 0 }),
         (100, started(1, 11)),
         (200, accepted("k1", 1)),
         (300, Fact::Unanswered { key: "k9".to_owned() }),
@@ -121,7 +121,7 @@ fn a_run_without_a_violation_passes() {
         (9_000, back("c1")),
         (9_100, leads("c1", 5)),
         (10_000, Fact::Quiet {}),
-        (11_000, Fact::Settled {}),
+        (11_000, Fact::AllEnded {}),
         (12_000, sigterm("c1")),
         (13_000, Fact::Exited { who: "c1".to_owned() }),
     ];
@@ -154,7 +154,7 @@ fn a_key_of_two_jobs_and_a_refused_job_are_found() {
 
 #[test]
 fn a_change_of_a_final_status_is_found() {
-    let seen = Fact::Seen { job: JobId(1), status: JobStatus::Cancelled, attempt: 0 };
+    let seen = Fact::Observed { job: JobId(1), status: JobStatus::Cancelled, attempt: 0 };
     let done = job(1, "completed", &[(11, "w1", "succeeded", 1, 10, 20)]);
     assert_eq!(named(&[(0, seen)], &[done]), one("I3"));
     let never_ran = job(1, "completed", &[(11, "w1", "failed", 1, 10, 20)]);
@@ -163,7 +163,7 @@ fn a_change_of_a_final_status_is_found() {
 
 #[test]
 fn an_impossible_transition_is_found() {
-    let seen = |status, attempt| Fact::Seen { job: JobId(1), status, attempt };
+    let seen = |status, attempt| Fact::Observed { job: JobId(1), status, attempt };
     let done = [job(1, "completed", &[(11, "w1", "succeeded", 1, 10, 20)])];
     let (dispatched, running) = (JobStatus::Dispatched, JobStatus::Running);
     let fine = [(0, seen(JobStatus::Scheduled, 0)), (1, seen(running, 1))];
@@ -210,7 +210,7 @@ fn a_job_that_was_tried_beyond_its_limits_is_found() {
 fn gaps_in_attempt_numbers_and_starts_without_an_attempt_are_found() {
     let mut lost = job(1, "completed", &[(11, "w1", "succeeded", 1, 10, 90)]);
     assert_eq!(named(&[(20, started(1, 12)), (30, ended(1, 12))], &[lost.clone()]), one("I5"));
-    let seen = Fact::Seen { job: JobId(1), status: JobStatus::Running, attempt: 3 };
+    let seen = Fact::Observed { job: JobId(1), status: JobStatus::Running, attempt: 3 };
     assert_eq!(named(&[(0, seen)], &[lost.clone()]), one("I5"));
     lost.job.state.attempt = 2;
     assert_eq!(named(&[], &[lost]), one("I5"));
@@ -218,7 +218,7 @@ fn gaps_in_attempt_numbers_and_starts_without_an_attempt_are_found() {
 
 #[test]
 fn a_claim_lost_with_the_database_is_excused_and_any_other_is_not() {
-    let seen = Fact::Seen { job: JobId(1), status: JobStatus::Running, attempt: 1 };
+    let seen = Fact::Observed { job: JobId(1), status: JobStatus::Running, attempt: 1 };
     let jobs = [job(1, "completed", &[(12, "w1", "succeeded", 1, 5_000, 9_000)])];
     let run = |kill: Ms, ends: Ms| {
         [
@@ -226,7 +226,7 @@ fn a_claim_lost_with_the_database_is_excused_and_any_other_is_not() {
             (1_100, seen.clone()),
             (kill, away("db", How::Killed)),
             (4_000, back("db")),
-            (4_500, Fact::Seen { job: JobId(1), status: JobStatus::Pending, attempt: 0 }),
+            (4_500, Fact::Observed { job: JobId(1), status: JobStatus::Pending, attempt: 0 }),
             (5_000, started(1, 12)),
             (ends, ended(1, 11)),
             (90_000, ended(1, 12)),
@@ -238,7 +238,7 @@ fn a_claim_lost_with_the_database_is_excused_and_any_other_is_not() {
     // The process of a lost claim must be ended.
     assert_eq!(named(&run(1_900, 60_000), &jobs), one("I9"));
     // An end is never lost.
-    let over = Fact::Seen { job: JobId(1), status: JobStatus::Failed, attempt: 1 };
+    let over = Fact::Observed { job: JobId(1), status: JobStatus::Failed, attempt: 1 };
     let history = [(1_000, over), (1_100, away("db", How::Killed)), (1_200, back("db"))];
     assert_eq!(named(&history, &jobs), one("I3"));
 }
@@ -326,8 +326,8 @@ fn a_dead_worker_and_a_dead_leader_that_are_replaced_late_are_found() {
 }
 
 #[test]
-fn a_run_that_does_not_settle_is_found() {
-    assert_eq!(named(&[(0, Fact::Quiet {}), (30_000, Fact::Settled {})], &[]), one("I17"));
+fn a_run_that_does_not_end_is_found() {
+    assert_eq!(named(&[(0, Fact::Quiet {}), (30_000, Fact::AllEnded {})], &[]), one("I17"));
     assert_eq!(named(&[(0, Fact::Quiet {})], &[]), one("I17"));
 }
 

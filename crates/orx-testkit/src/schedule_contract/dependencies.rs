@@ -1,10 +1,11 @@
 //! Cases of runs that wait for the last run, or have an alert.
 
 use orx_model::{JobId, JobSpec, JobStatus};
-use orx_store::{CancelAnswer, DependencyStep, Firing, PruneRequest, RunAfter, Settled};
+use orx_store::{CancelAnswer, DependencyResult, DependencyStep, Firing, PruneRequest, RunAfter};
 
 use super::{
-    claimed, counted, fire_one, firing, make, read, ripe, ripe_jobs, run, run_one, settle, settled,
+    apply_steps, claimed, counted, fire_one, firing, make, read, ripe, ripe_jobs, run, run_one,
+    step_results,
 };
 use crate::make::{at, failed, job, name, outcome, request, succeeded};
 use crate::store_contract::{AStore, cancel, cancel_of, get, send, status};
@@ -29,7 +30,7 @@ pub async fn a_run_that_waits_is_ready_only_once_the_last_has_ended(store: AStor
     assert_eq!((found[0].schedule.as_str(), found[0].cancel), ("a", false));
     assert_eq!(found[0].status, Some(JobStatus::Created));
     assert_eq!(found[0].after, Some((first, Some(JobStatus::Completed))));
-    assert_eq!(settle(&store, vec![DependencyStep::Release { job: waits }]).await, [true]);
+    assert_eq!(apply_steps(&store, vec![DependencyStep::Release { job: waits }]).await, [true]);
     let job = get(&store, waits).await;
     assert_eq!(
         (job.state.status, job.state.run_at, job.state.created_at),
@@ -37,7 +38,7 @@ pub async fn a_run_that_waits_is_ready_only_once_the_last_has_ended(store: AStor
     );
     assert_eq!(counted(&store).await, (0, 1, 2));
     assert!(!store.is_watching().await.expect("read"));
-    assert_eq!(settle(&store, vec![DependencyStep::Release { job: waits }]).await, [false]);
+    assert_eq!(apply_steps(&store, vec![DependencyStep::Release { job: waits }]).await, [false]);
     let asked = vec![request(1, 20, 9)];
     let ready = store.claim_ready(asked, store.term, at(71)).await.expect("claimed").claimed;
     assert_eq!(ready.iter().map(|it| it.dispatch.job).collect::<Vec<_>>(), [waits]);
@@ -73,7 +74,7 @@ pub async fn a_last_run_is_asked_to_stop_once(store: AStore) {
     let _ = send(&store, outcome(first, 1, failed())).await;
     let found = ripe(&store).await;
     assert_eq!(found[0].after, Some((first, Some(JobStatus::Cancelled))));
-    assert_eq!(settle(&store, vec![DependencyStep::Release { job: waits }]).await, [true]);
+    assert_eq!(apply_steps(&store, vec![DependencyStep::Release { job: waits }]).await, [true]);
     assert_eq!(status(&store, waits).await, JobStatus::Pending);
 }
 
@@ -94,7 +95,7 @@ pub async fn runs_of_one_firing_go_one_after_the_other(store: AStore) {
     assert_eq!(found.len(), 1, "the third waits for the second");
     assert_eq!(found[0].job, jobs[1]);
     assert_eq!(found[0].after, Some((jobs[0], Some(JobStatus::Cancelled))));
-    assert_eq!(settle(&store, vec![DependencyStep::Release { job: jobs[1] }]).await, [true]);
+    assert_eq!(apply_steps(&store, vec![DependencyStep::Release { job: jobs[1] }]).await, [true]);
     assert!(ripe(&store).await.is_empty());
     cancel(&store, cancel_of(jobs[1])).await;
     assert_eq!(ripe_jobs(&store).await, [jobs[2]]);
@@ -112,7 +113,7 @@ pub async fn a_waiting_run_that_is_cancelled_is_released_unchanged(store: AStore
     assert_eq!((found[0].job, found[0].status), (waits, Some(JobStatus::Cancelled)));
     assert_eq!(found[0].after, Some((first, Some(JobStatus::Pending))));
     let released = vec![DependencyStep::Release { job: waits }];
-    assert_eq!(settled(&store, released).await, [Settled::Done]);
+    assert_eq!(step_results(&store, released).await, [DependencyResult::Changed]);
     assert_eq!(status(&store, waits).await, JobStatus::Cancelled);
     assert_eq!(counted(&store).await, (0, 1, 2));
     assert!(!store.is_watching().await.expect("read"));
@@ -133,7 +134,7 @@ pub async fn a_waiting_run_expires(store: AStore) {
     assert_eq!(promoted.expired, [job]);
     assert_eq!(status(&store, job).await, JobStatus::Cancelled);
     assert_eq!(ripe_jobs(&store).await, [job]);
-    assert_eq!(settle(&store, vec![DependencyStep::End { job, alert: None }]).await, [true]);
+    assert_eq!(apply_steps(&store, vec![DependencyStep::End { job, alert: None }]).await, [true]);
     assert!(!store.is_watching().await.expect("read"));
 }
 
@@ -152,10 +153,10 @@ pub async fn a_run_with_an_alert_has_a_dependency_until_it_ends(store: AStore) {
     let first = claimed(&store, 1).await[0];
     assert_eq!(status(&store, plain).await, JobStatus::Dispatched);
     let _ = send(&store, outcome(first, 1, succeeded())).await;
-    assert_eq!(settle(&store, vec![DependencyStep::Release { job: waits }]).await, [true]);
+    assert_eq!(apply_steps(&store, vec![DependencyStep::Release { job: waits }]).await, [true]);
     assert!(store.is_watching().await.expect("read"));
     assert!(ripe(&store).await.is_empty(), "neither has ended");
-    assert_eq!(settle(&store, vec![DependencyStep::Release { job: waits }]).await, [false]);
+    assert_eq!(apply_steps(&store, vec![DependencyStep::Release { job: waits }]).await, [false]);
     cancel(&store, cancel_of(waits)).await;
     let _ = send(&store, outcome(plain, 2, succeeded())).await;
     let found = ripe(&store).await;
@@ -172,8 +173,8 @@ pub async fn a_run_with_an_alert_has_a_dependency_until_it_ends(store: AStore) {
             DependencyStep::End { job: plain, alert: None },
         ]
     };
-    assert_eq!(settle(&store, both()).await, [true, true]);
-    assert_eq!(settle(&store, both()).await, [false, false], "an alert is sent once");
+    assert_eq!(apply_steps(&store, both()).await, [true, true]);
+    assert_eq!(apply_steps(&store, both()).await, [false, false], "an alert is sent once");
     assert_eq!(counted(&store).await.2, before + 1);
     assert_eq!(store.oldest_due().await.expect("read"), [(name("alerts"), at(70))]);
     assert!(!store.is_watching().await.expect("read"));
@@ -181,7 +182,7 @@ pub async fn a_run_with_an_alert_has_a_dependency_until_it_ends(store: AStore) {
 }
 
 /// Several steps for one run in a batch apply in order.
-pub async fn one_run_settled_twice_in_a_batch_is_settled_in_turn(store: AStore) {
+pub async fn two_steps_of_one_run_in_a_batch_apply_in_turn(store: AStore) {
     make(&store, "a").await;
     let first = run_one(&store, "a", 60, RunAfter::Nothing).await;
     let record = read(&store, "a").await;
@@ -189,7 +190,7 @@ pub async fn one_run_settled_twice_in_a_batch_is_settled_in_turn(store: AStore) 
     waits.on_failure = Some(job());
     let waits = fire_one(&store, firing(&record, vec![waits])).await[0];
     cancel(&store, cancel_of(first)).await;
-    let settles = vec![
+    let steps = vec![
         DependencyStep::Release { job: waits },
         DependencyStep::Release { job: waits },
         DependencyStep::End { job: JobId(999), alert: Some(job()) },
@@ -198,13 +199,13 @@ pub async fn one_run_settled_twice_in_a_batch_is_settled_in_turn(store: AStore) 
     ];
     let alert = JobId(waits.0 + 1);
     let expected = [
-        Settled::Admitted,
-        Settled::Nothing,
-        Settled::Nothing,
-        Settled::Alerted(alert),
-        Settled::Nothing,
+        DependencyResult::Admitted,
+        DependencyResult::Unchanged,
+        DependencyResult::Unchanged,
+        DependencyResult::Alerted(alert),
+        DependencyResult::Unchanged,
     ];
-    assert_eq!(settled(&store, settles).await, expected);
+    assert_eq!(step_results(&store, steps).await, expected);
     assert_eq!(status(&store, alert).await, JobStatus::Pending);
     assert_eq!(counted(&store).await, (0, 2, 3));
 }
@@ -221,6 +222,6 @@ pub async fn a_dependency_outlives_its_schedule(store: AStore) {
     assert_eq!(store.prune(request, store.term).await.expect("pruned").jobs, 1);
     let found = ripe(&store).await;
     assert_eq!(found[0].after, Some((first, None)), "a pruned run has ended");
-    assert_eq!(settle(&store, vec![DependencyStep::Release { job: waits }]).await, [true]);
+    assert_eq!(apply_steps(&store, vec![DependencyStep::Release { job: waits }]).await, [true]);
     assert_eq!(status(&store, waits).await, JobStatus::Pending);
 }

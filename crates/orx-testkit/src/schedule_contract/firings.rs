@@ -8,8 +8,8 @@ use orx_store::{
 };
 
 use super::{
-    all_of, claimed, counted, due, fire, fire_one, firing, make, missed, other_leader, plan,
-    ran_as, read, ripe, ripe_jobs, row, rows_only, run, run_one, settle, shown, slots,
+    all_of, apply_steps, claimed, counted, due, fire, fire_one, firing, make, missed, other_leader,
+    plan, ran_as, read, ripe, ripe_jobs, row, rows_only, run, run_one, shown, slots,
 };
 use crate::make::{NOW, at, job, name, outcome, succeeded};
 use crate::store_contract::{AStore, cancel, cancel_of, get, send, status};
@@ -118,7 +118,7 @@ pub async fn a_run_beside_the_last_is_ready_at_once_and_stands_for_both(store: A
     assert_eq!(found[0].after, Some((before, Some(JobStatus::Dispatched))));
     let _ = send(&store, outcome(before, 1, succeeded())).await;
     assert_eq!(
-        settle(&store, vec![DependencyStep::End { job: manual, alert: None }]).await,
+        apply_steps(&store, vec![DependencyStep::End { job: manual, alert: None }]).await,
         [true]
     );
     assert!(!store.is_watching().await.expect("read"));
@@ -128,10 +128,10 @@ pub async fn a_run_beside_the_last_is_ready_at_once_and_stands_for_both(store: A
 pub async fn a_run_beside_the_last_goes_on_as_it_is_once_that_has_ended(store: AStore) {
     make(&store, "a").await;
     let before = run_one(&store, "a", 60, RunAfter::Nothing).await;
-    let beside = run_one(&store, "a", 120, RunAfter::Beside).await;
+    let beside = run_one(&store, "a", 120, RunAfter::AlongsideLast).await;
     assert_eq!(claimed(&store, 1).await, [before, beside]);
     let _ = send(&store, outcome(before, 1, succeeded())).await;
-    assert_eq!(settle(&store, vec![DependencyStep::Release { job: beside }]).await, [true]);
+    assert_eq!(apply_steps(&store, vec![DependencyStep::Release { job: beside }]).await, [true]);
     assert_eq!(status(&store, beside).await, JobStatus::Dispatched);
     assert!(!store.is_watching().await.expect("read"));
 }
@@ -364,7 +364,7 @@ pub async fn a_slot_that_made_a_job_makes_no_other(store: AStore) {
 }
 
 /// Under an old term, firing, settling and pruning return `Deposed` and change nothing.
-pub async fn a_deposed_leader_fires_settles_and_prunes_nothing(store: AStore) {
+pub async fn a_deposed_leader_fires_changes_and_prunes_nothing(store: AStore) {
     make(&store, "a").await;
     let first = run_one(&store, "a", 60, RunAfter::Nothing).await;
     let waits = run_one(&store, "a", 120, RunAfter::Last { cancel: false }).await;
@@ -376,9 +376,9 @@ pub async fn a_deposed_leader_fires_settles_and_prunes_nothing(store: AStore) {
     let fires = || vec![firing(&record, vec![run(&record, 180, RunAfter::Nothing)])];
     let fired = store.fire(fires(), Some(old), at(180)).await;
     assert!(matches!(fired, Err(StoreError::Deposed)), "{fired:?}");
-    let settles = || vec![DependencyStep::Release { job: waits }];
-    let settled = store.settle(settles(), old, at(180)).await;
-    assert!(matches!(settled, Err(StoreError::Deposed)), "{settled:?}");
+    let steps = || vec![DependencyStep::Release { job: waits }];
+    let results = store.apply_dependency_steps(steps(), old, at(180)).await;
+    assert!(matches!(results, Err(StoreError::Deposed)), "{results:?}");
     let pruned = store.prune_slots(at(999), 9, old).await;
     assert!(matches!(pruned, Err(StoreError::Deposed)), "{pruned:?}");
     let found = read(&store, "a").await;
@@ -387,7 +387,7 @@ pub async fn a_deposed_leader_fires_settles_and_prunes_nothing(store: AStore) {
     assert_eq!(ripe_jobs(&store).await, [waits]);
     // The new leader can still do the same.
     assert!(store.fire(fires(), Some(new), at(180)).await.expect("fired")[0].is_some());
-    let settled = store.settle(settles(), new, at(180)).await.expect("settled");
-    assert!(settled[0].is_done(), "{settled:?}");
+    let results = store.apply_dependency_steps(steps(), new, at(180)).await.expect("applied");
+    assert!(results[0].is_changed(), "{results:?}");
     assert_eq!(store.prune_slots(at(999), 9, new).await.expect("pruned"), 3);
 }

@@ -13,8 +13,8 @@ use orx_model::wire::EnqueueRequest;
 use orx_model::{Incarnation, JobId, JobStatus, Timestamp};
 use orx_schedule::Schedule;
 use orx_store::{
-    DependencyStep, Firing, Position, Run, RunAfter, RunDependency, SchedulePlan, ScheduleRecord,
-    Settled, SlotRequest, Templates, Term,
+    DependencyResult, DependencyStep, Firing, Position, Run, RunAfter, RunDependency, SchedulePlan,
+    ScheduleRecord, SlotRequest, Templates, Term,
 };
 
 use crate::make::{NOW, at, job, name, request};
@@ -61,7 +61,7 @@ macro_rules! schedule_contract {
             a_waiting_run_that_is_cancelled_is_released_unchanged
             a_waiting_run_expires
             a_run_with_an_alert_has_a_dependency_until_it_ends
-            one_run_settled_twice_in_a_batch_is_settled_in_turn
+            two_steps_of_one_run_in_a_batch_apply_in_turn
             a_dependency_outlives_its_schedule
             a_row_takes_the_place_of_one_that_made_no_job
             a_slot_that_made_a_job_makes_no_other
@@ -70,7 +70,7 @@ macro_rules! schedule_contract {
             of_two_rows_of_one_slot_the_last_counts
             a_ledger_is_read_newest_first_page_by_page
             only_missed_slots_are_counted_and_only_those_recorded_since
-            a_deposed_leader_fires_settles_and_prunes_nothing
+            a_deposed_leader_fires_changes_and_prunes_nothing
             old_rows_are_pruned_a_limited_number_at_once
             a_long_ledger_is_cut_back_to_its_newest_rows
             imported_schedules_are_as_they_were
@@ -204,12 +204,12 @@ async fn ripe_jobs(store: &AStore) -> Vec<JobId> {
     ripe(store).await.iter().map(|watched| watched.job).collect()
 }
 
-async fn settle(store: &AStore, settles: Vec<DependencyStep>) -> Vec<bool> {
-    settled(store, settles).await.into_iter().map(Settled::is_done).collect()
+async fn apply_steps(store: &AStore, steps: Vec<DependencyStep>) -> Vec<bool> {
+    step_results(store, steps).await.into_iter().map(DependencyResult::is_changed).collect()
 }
 
-async fn settled(store: &AStore, settles: Vec<DependencyStep>) -> Vec<Settled> {
-    store.settle(settles, store.term, at(70)).await.expect("settled")
+async fn step_results(store: &AStore, steps: Vec<DependencyStep>) -> Vec<DependencyResult> {
+    store.apply_dependency_steps(steps, store.term, at(70)).await.expect("applied")
 }
 
 /// How many jobs are in these statuses: created, pending, and all.

@@ -3,7 +3,7 @@
 use orx_model::schedule::{Due, ScheduleSpec, SkipReason, Slot, SlotOutcome};
 use orx_model::{JobSpec, JobStatus};
 use orx_schedule::Schedule;
-use orx_store::{Changed, Firing, Paused, Position, RunAfter, SchedulePlan, ScheduleRecord};
+use orx_store::{Firing, Paused, Position, RunAfter, SchedulePlan, ScheduleRecord, ScheduleUpdate};
 
 use super::{
     all_of, due, find, fire_one, firing, ids, make, missed, plan, ran_as, read, row, run, run_one,
@@ -64,19 +64,19 @@ pub async fn a_change_needs_the_version_and_the_position_that_were_read(store: A
     to.by = Some("a person".into());
     for (version, handled) in [(2, NOW), (0, NOW), (1, at(1))] {
         let changed = store.change_schedule(version, handled, to.clone(), None, at(9)).await;
-        assert_eq!(changed.expect("an answer"), Changed::Stale, "{version} {handled}");
+        assert_eq!(changed.expect("an answer"), ScheduleUpdate::Stale, "{version} {handled}");
     }
     assert_eq!(shown(&[read(&store, "a").await]), shown(std::slice::from_ref(&before)));
     let changed = store.change_schedule(1, NOW, to.clone(), None, at(9)).await;
-    assert_eq!(changed.expect("an answer"), Changed::Done { version: 2 });
+    assert_eq!(changed.expect("an answer"), ScheduleUpdate::Applied { version: 2 });
     let after = ScheduleRecord { plan: to.clone(), version: 2, updated_at: at(9), ..before };
     assert_eq!(shown(&[read(&store, "a").await]), shown(&[after]));
     let again = store.change_schedule(1, NOW, to.clone(), None, at(9)).await;
-    assert_eq!(again.expect("an answer"), Changed::Stale);
+    assert_eq!(again.expect("an answer"), ScheduleUpdate::Stale);
     let other = ScheduleSpec { id: name("b"), ..to.spec.into() };
     to.spec = Schedule::new(other).expect("a schedule");
     let missing = store.change_schedule(2, at(30), to, None, at(9)).await;
-    assert_eq!(missing.expect("an answer"), Changed::Missing);
+    assert_eq!(missing.expect("an answer"), ScheduleUpdate::Missing);
 }
 
 /// A change adds its ledger row when it is made; a stale one does not.
@@ -102,14 +102,14 @@ pub async fn a_removed_schedule_takes_its_ledger_along_and_leaves_its_jobs(store
     let gone = run_one(&store, "a", 60, RunAfter::Nothing).await;
     let other = run_one(&store, "b", 60, RunAfter::Nothing).await;
     let removed = store.remove_schedule(&name("a"), None).await.expect("an answer");
-    assert_eq!(removed, Changed::Done { version: 1 });
+    assert_eq!(removed, ScheduleUpdate::Applied { version: 1 });
     assert!(find(&store, "a").await.is_none());
     assert!(slots(&store, all_of("a")).await.is_empty());
     assert_eq!(status(&store, gone).await, JobStatus::Pending);
     assert_eq!(slots(&store, all_of("b")).await, [ran_as(60, other)]);
     assert_eq!(store.next_fire(NOW).await.expect("read"), Some(at(120)));
     let again = store.remove_schedule(&name("a"), None).await.expect("an answer");
-    assert_eq!(again, Changed::Missing);
+    assert_eq!(again, ScheduleUpdate::Missing);
 }
 
 /// A removal at another version is stale.
@@ -117,10 +117,10 @@ pub async fn a_schedule_is_removed_only_at_the_version_that_was_read(store: ASto
     make(&store, "a").await;
     run_one(&store, "a", 60, RunAfter::Nothing).await;
     let removed = store.remove_schedule(&name("a"), Some(2)).await.expect("an answer");
-    assert_eq!(removed, Changed::Stale);
+    assert_eq!(removed, ScheduleUpdate::Stale);
     assert_eq!(slots(&store, all_of("a")).await.len(), 1);
     let removed = store.remove_schedule(&name("a"), Some(1)).await.expect("an answer");
-    assert_eq!(removed, Changed::Done { version: 1 });
+    assert_eq!(removed, ScheduleUpdate::Applied { version: 1 });
     assert!(find(&store, "a").await.is_none());
 }
 
@@ -180,7 +180,8 @@ pub async fn of_changes_at_once_one_is_made(store: AStore) {
     assert_eq!(found.version, 2);
     for (by, changed) in [("bob", bob), ("cat", cat), ("dan", dan)] {
         let won = found.plan.by.as_deref() == Some(by);
-        let expected = if won { Changed::Done { version: 2 } } else { Changed::Stale };
+        let expected =
+            if won { ScheduleUpdate::Applied { version: 2 } } else { ScheduleUpdate::Stale };
         assert_eq!(changed, expected, "{by}");
     }
 }

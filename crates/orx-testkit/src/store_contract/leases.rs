@@ -79,10 +79,11 @@ pub async fn an_expired_lease_goes_to_another_node_and_fences_its_old_holder(sto
         store.claim_ready(vec![request(1, 1, 1)], new, at(1)).await.expect("claim").claimed;
     assert_eq!(claimed[0].dispatch.job, id);
     let lost = outcome(id, 1, lost(LostWith::Worker));
-    let released = store.give_up(vec![lost.clone()], vec![0.5], old, at(2)).await;
+    let released = store.record_outcomes_as_leader(vec![lost.clone()], vec![0.5], old, at(2)).await;
     assert!(matches!(released, Err(Deposed)), "{released:?}");
     assert_eq!(status(&store, id).await, JobStatus::Dispatched);
-    let released = store.give_up(vec![lost], vec![0.5], new, at(2)).await.expect("given up");
+    let released =
+        store.record_outcomes_as_leader(vec![lost], vec![0.5], new, at(2)).await.expect("recorded");
     assert!(matches!(released[0], Recorded::Applied { .. }), "{released:?}");
     let attempts = store.attempts(id).await.expect("read");
     assert_eq!((attempts[0].status, attempts[0].epoch), (AttemptStatus::Lost, new.epoch));

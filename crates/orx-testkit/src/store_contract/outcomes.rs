@@ -1,7 +1,9 @@
 //! Cases of the outcomes of attempts.
 
 use orx_model::job::DeadReason;
-use orx_model::{ExecutionId, Exit, JobId, JobSpec, JobStatus, Outcome, OutcomeKind, RetryPolicy};
+use orx_model::{
+    ExecutionId, JobId, JobSpec, JobStatus, Outcome, OutcomeKind, ProcessExit, RetryPolicy,
+};
 use orx_store::Recorded;
 
 use super::{AStore, add, claim, get, send, status};
@@ -80,12 +82,12 @@ pub async fn results_errors_and_exits_are_stored(store: AStore) {
     claim(&store, 1).await;
     let failure = Outcome {
         error: Some("x".repeat(10_000)),
-        exit: Some(Exit::Code(3)),
+        exit: Some(ProcessExit::Code(3)),
         ..outcome(id, 1, failed())
     };
     let _ = send(&store, failure).await;
     let job = get(&store, id).await;
-    assert_eq!(job.state.exit, Some(Exit::Code(3)));
+    assert_eq!(job.state.exit, Some(ProcessExit::Code(3)));
     assert_eq!(job.state.error.map(|error| error.len()), Some(orx_model::limits::ERROR_BYTES));
     store.promote_due(store.term, at(60), 10).await.expect("promote");
     claim(&store, 2).await;

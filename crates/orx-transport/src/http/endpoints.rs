@@ -22,7 +22,7 @@ pub(super) struct EndpointSelector {
 }
 
 /// What is known about leaders that coordinators named. A coordinator may know the leader by a URL that
-/// is not reachable from here: a worker that followed each such answer would never settle.
+/// is not reachable from here: a worker that followed each such answer would never stop moving.
 #[derive(Default)]
 struct Leaders {
     /// The URL of the leader that is in use and has not answered yet.

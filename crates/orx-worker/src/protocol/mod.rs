@@ -292,7 +292,7 @@ impl Core {
             | Message::JobProgress { .. }
             | Message::JobLog { .. }
             | Message::JobResult { .. }
-            | Message::Hint(_) => {}
+            | Message::Notification(_) => {}
         }
     }
 

@@ -1,7 +1,7 @@
 //! The environment of a command, and the outcome of one that cannot start.
 
 use orx_model::log::Stream;
-use orx_model::{Exit, OutcomeKind};
+use orx_model::{OutcomeKind, ProcessExit};
 use serde_json::json;
 
 use crate::coordinator::{Setup, command, job, script};
@@ -94,20 +94,20 @@ async fn a_program_that_is_not_there_is_127_and_one_that_cannot_run_is_126() {
     let file = file.to_str().expect("a plain path");
 
     let outcome = coordinator.run(&command(&["orx-no-such-program"])).await;
-    assert_eq!(outcome.exit, Some(Exit::Code(127)), "{outcome:?}");
+    assert_eq!(outcome.exit, Some(ProcessExit::Code(127)), "{outcome:?}");
     assert_eq!(retryable(&outcome.kind), Some(false));
     assert_eq!(outcome.started_at, None);
     assert!(outcome.error.expect("an error").contains("orx-no-such-program"));
 
     let outcome = coordinator.run(&command(&[file])).await;
-    assert_eq!(outcome.exit, Some(Exit::Code(126)), "{outcome:?}");
+    assert_eq!(outcome.exit, Some(ProcessExit::Code(126)), "{outcome:?}");
 
     let mut job = script("true");
     if let Some(command) = &mut job.command {
         command.cwd = Some("/orx/no/such/place".to_owned());
     }
     let outcome = coordinator.run(&job).await;
-    assert_eq!(outcome.exit, Some(Exit::Code(126)), "{outcome:?}");
+    assert_eq!(outcome.exit, Some(ProcessExit::Code(126)), "{outcome:?}");
     assert!(outcome.error.expect("an error").contains("/orx/no/such/place"));
 }
 
@@ -121,7 +121,7 @@ async fn exit_codes_decide_whether_to_retry() {
     // 75 asks for a retry, even if no other code does.
     for (code, again) in [(1, true), (3, false), (75, true)] {
         let outcome = coordinator.run(&job("exit", json!({"code": code}))).await;
-        assert_eq!(outcome.exit, Some(Exit::Code(code)));
+        assert_eq!(outcome.exit, Some(ProcessExit::Code(code)));
         assert_eq!(retryable(&outcome.kind), Some(again), "exit {code}");
     }
 }
@@ -133,7 +133,7 @@ async fn the_error_of_a_failure_contains_the_last_line_of_standard_error() {
     let outcome = coordinator.run(&job).await;
     assert_eq!(outcome.error.as_deref(), Some("exit 4: no such table"));
     let outcome = coordinator.run(&script("kill -SEGV $$")).await;
-    assert_eq!(outcome.exit, Some(Exit::Signal(11)));
+    assert_eq!(outcome.exit, Some(ProcessExit::Signal(11)));
     assert_eq!(outcome.error.as_deref(), Some("signal 11 (SIGSEGV)"));
 }
 

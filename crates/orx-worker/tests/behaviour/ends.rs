@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use orx_model::message::{Dispatch, HeartbeatAnswer, Message};
-use orx_model::{Exit, OutcomeKind};
+use orx_model::{OutcomeKind, ProcessExit};
 use orx_worker::ctx::CtxRequest;
 use serde_json::json;
 
@@ -26,7 +26,7 @@ async fn a_timeout_asks_with_term_first() {
     job.timeout_ms = Some(BEGUN.as_millis() as u64);
     let outcome = coordinator.run(&job).await;
     assert!(matches!(outcome.kind, OutcomeKind::TimedOut), "{outcome:?}");
-    assert_eq!(outcome.exit, Some(Exit::Code(9)));
+    assert_eq!(outcome.exit, Some(ProcessExit::Code(9)));
     assert_eq!(coordinator.text(&job, orx_model::log::Stream::Out), "ready\nasked\n");
 }
 
@@ -38,7 +38,7 @@ async fn a_program_that_ignores_term_is_killed_after_the_grace() {
     let begin = Instant::now();
     let outcome = coordinator.run(&job).await;
     assert!(matches!(outcome.kind, OutcomeKind::TimedOut), "{outcome:?}");
-    assert_eq!(outcome.exit, Some(Exit::Signal(9)));
+    assert_eq!(outcome.exit, Some(ProcessExit::Signal(9)));
     assert!(begin.elapsed() >= BEGUN + SOON, "the grace was given");
     assert!(begin.elapsed() < PROMPT);
 }

@@ -3,7 +3,7 @@
 use orx_model::job::Progress;
 use orx_model::log::{Level, LogLine, Stream};
 use orx_model::message::{Dispatch, Message};
-use orx_model::{Exit, OutcomeKind};
+use orx_model::{OutcomeKind, ProcessExit};
 use orx_worker::ctx::CtxRequest;
 use serde_json::json;
 
@@ -67,7 +67,7 @@ async fn a_requested_failure_counts_however_the_command_exits() {
             matches!(outcome.kind, OutcomeKind::Failed { retryable, .. } if retryable == retry),
             "{outcome:?}"
         );
-        assert_eq!(outcome.exit, Some(Exit::Code(exit)));
+        assert_eq!(outcome.exit, Some(ProcessExit::Code(exit)));
         let error = outcome.error.expect("an error");
         assert!(error.starts_with("no such customer"), "{error}");
     }

@@ -110,7 +110,7 @@ pub(crate) async fn run(args: BenchArgs, session: &Session) -> Result<Exit, CliE
     };
     let rows: Result<Vec<ListRow>, CliError> = figures.iter().map(row).collect();
     session.ui.list(&columns, &rows?)?;
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 fn connections_text(connections: u32) -> String {

@@ -58,7 +58,7 @@ pub(crate) async fn cancel(args: CancelArgs, session: &Session) -> Result<Exit, 
     let call = |chunk| async move { session.client.cancel(&chunk).await };
     let dry_run = |request| send_in_chunks(request, call);
     if !confirmed(&args.change, session, &request, "cancel", dry_run).await? {
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     }
     report(session, &send_in_chunks(request, call).await?, Subject::Jobs).await
 }
@@ -68,7 +68,7 @@ pub(crate) async fn retry(args: RetryArgs, session: &Session) -> Result<Exit, Cl
     let call = |chunk| async move { session.client.retry(&chunk).await };
     let dry_run = |request| send_in_chunks(request, call);
     if !confirmed(&args.change, session, &request, "retry", dry_run).await? {
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     }
     report(session, &send_in_chunks(request, call).await?, Subject::Jobs).await
 }
@@ -292,7 +292,7 @@ pub(crate) async fn report(
     let unchanged = answer.jobs.iter().filter(|job| is_unchanged(job.change)).count();
     let missing = answer.jobs.iter().filter(|job| job.change == Change::NotFound).count();
     Ok(match (answer.affected, unchanged) {
-        (_, 0) => Exit::Done,
+        (_, 0) => Exit::Success,
         (0, _) if missing == answer.jobs.len() => Exit::NotFound,
         (0, _) => Exit::Conflict,
         _ => Exit::Partial,

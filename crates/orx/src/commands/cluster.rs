@@ -64,7 +64,7 @@ pub(crate) async fn run(command: ClusterSubcommand, session: &Session) -> Result
         lines.push(("attention", Cell::new(format!("! {alert}"))));
     }
     session.ui.one(&status, &status.node.to_string(), &lines)?;
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 fn zones(data: &ZoneData) -> String {

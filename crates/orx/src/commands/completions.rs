@@ -17,7 +17,7 @@ const SHELLS: [(Shell, &str); 5] = [
 
 pub(crate) fn completions(shell: Shell, cli: clap::Command, ui: &Ui) -> Result<Exit, CliError> {
     ui.raw(&script(shell, cli))?;
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 fn script(shell: Shell, mut cli: clap::Command) -> Vec<u8> {
@@ -37,7 +37,7 @@ pub(crate) fn man(folder: Option<PathBuf>, cli: clap::Command, ui: &Ui) -> Resul
             }
         }
     }
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 /// Writes all generated files that are checked in: `completions/`, `man/`, `docs/openapi.json`.
@@ -52,7 +52,7 @@ pub(crate) fn generate(folder: &Path, cli: clap::Command) -> Result<Exit, CliErr
         std::fs::write(folder.join("man").join(name), bytes)?;
     }
     std::fs::write(folder.join("docs/openapi.json"), orx_api::openapi_json())?;
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 fn pages(mut cli: clap::Command) -> Result<Vec<(String, Vec<u8>)>, CliError> {

@@ -13,7 +13,7 @@ pub(crate) fn check(config: &Config, ui: &Ui) -> Result<Exit, CliError> {
         let cell = Cell::option(file.as_ref());
         let shown = file.as_deref().unwrap_or_default();
         ui.one(&json!({ "file": file }), shown, &[("file", cell)])?;
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     }
     let text = match file {
         Some(file) => format!("`{file}` is valid\n"),
@@ -23,7 +23,7 @@ pub(crate) fn check(config: &Config, ui: &Ui) -> Result<Exit, CliError> {
     if !ui.quiet {
         ui.raw(text.as_bytes())?;
     }
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 /// A setting to print: its table (empty: none), key, value, and where it comes from.
@@ -56,7 +56,7 @@ pub(crate) fn show(config: &Config, with_origin: bool, ui: &Ui) -> Result<Exit, 
     } else {
         ui.raw(as_toml(config, &lines, &outside, with_origin).as_bytes())?;
     }
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 /// Settings that no key of the file has, as JSON.

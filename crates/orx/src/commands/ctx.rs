@@ -85,5 +85,5 @@ pub(crate) fn run(command: CtxSubcommand, ui: &Ui) -> Result<Exit, CliError> {
             None => cli_error.hint("`orx ctx` works only in a command that orx runs as a job"),
         }
     })?;
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }

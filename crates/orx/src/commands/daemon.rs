@@ -88,7 +88,7 @@ pub(crate) fn status(state: &StateDir, ui: &Ui) -> Result<Exit, CliError> {
         lines.push(("log", Cell::new(status.log.clone())));
     }
     ui.one(&status, &status.pid.map(|pid| pid.to_string()).unwrap_or_default(), &lines)?;
-    Ok(if running { Exit::Done } else { Exit::NotFound })
+    Ok(if running { Exit::Success } else { Exit::NotFound })
 }
 
 fn since(ui: &Ui, at: Timestamp) -> Result<String, CliError> {
@@ -181,9 +181,9 @@ pub(crate) fn stop(state: &StateDir, timeout: Option<Duration>, ui: &Ui) -> Resu
         if !ui.quiet {
             ui.raw(line.as_bytes())?;
         }
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     }
     let shown = pid.map(|pid| pid.to_string()).unwrap_or_default();
     ui.one(&stopped, &shown, &[("stopped", Cell::new(stopped.stopped.to_string()))])?;
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }

@@ -64,14 +64,14 @@ pub(crate) async fn run(command: DlqSubcommand, session: &Session) -> Result<Exi
                     .hint("`orx dlq list` lists them; `orx show` shows any job"));
             }
             super::show::print_job(&session.ui, &detail.job)?;
-            Ok(Exit::Done)
+            Ok(Exit::Success)
         }
         DlqSubcommand::Retry(selection) => {
             let request = selection_request(&selection, session).await?;
             let call = |chunk| async move { session.client.retry_dead(&chunk).await };
             let dry_run = |request| send_in_chunks(request, call);
             if !confirmed(&selection.change, session, &request, "retry", dry_run).await? {
-                return Ok(Exit::Done);
+                return Ok(Exit::Success);
             }
             report(session, &send_in_chunks(request, call).await?, Subject::Jobs).await
         }
@@ -81,7 +81,7 @@ pub(crate) async fn run(command: DlqSubcommand, session: &Session) -> Result<Exi
             let dry_run = |request| send_in_chunks(request, call);
             let verb = "remove the dead letters of";
             if !confirmed(&selection.change, session, &request, verb, dry_run).await? {
-                return Ok(Exit::Done);
+                return Ok(Exit::Success);
             }
             report(session, &send_in_chunks(request, call).await?, Subject::DeadLetters).await
         }
@@ -128,7 +128,7 @@ async fn list(session: &Session, filter: FilterArgs, all: bool) -> Result<Exit, 
     if rows.is_empty() && ui.format.is_human() {
         ui.note("no dead letters");
     }
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 fn row(ui: &Ui, letter: &DeadLetter) -> Result<ListRow, CliError> {

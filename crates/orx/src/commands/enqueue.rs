@@ -158,7 +158,7 @@ pub(crate) fn or_removed(
             let (id, status) = (answer.id, answer.status.words());
             ui.note(&format!("the key belongs to job {id} ({status}), which was removed since"));
             Ok(match answer.status {
-                JobStatus::Completed => Exit::Done,
+                JobStatus::Completed => Exit::Success,
                 JobStatus::Cancelled => Exit::Cancelled,
                 _ => Exit::Failed,
             })
@@ -214,7 +214,7 @@ pub(crate) async fn run(args: EnqueueArgs, session: &Session) -> Result<Exit, Cl
         }
         _ => session.ui.one(&answer, &reference, &[("id", Cell::new(reference.clone()))])?,
     }
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 /// Parses the arguments of a job; `None` if there are none.
@@ -358,7 +358,7 @@ async fn batch_lines(session: &Session, job: JobArgs) -> Result<Exit, CliError> 
         session.ui.note(&format!("enqueued {}, refused {}", summary.done, summary.refused));
     }
     Ok(match (summary.done, summary.first_refusal) {
-        (_, None) => Exit::Done,
+        (_, None) => Exit::Success,
         (0, Some(exit)) => exit,
         _ => Exit::Partial,
     })

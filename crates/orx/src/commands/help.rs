@@ -279,11 +279,11 @@ pub(crate) fn run(words: &[String], mut cli: clap::Command, ui: &Ui) -> Result<E
     cli.build();
     let Some(first) = words.first() else {
         ui.raw(cli.render_long_help().to_string().as_bytes())?;
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     };
     if let Some(text) = topic(first) {
         ui.raw(text.as_bytes())?;
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     }
     let mut command = &mut cli;
     for word in words {
@@ -306,5 +306,5 @@ pub(crate) fn run(words: &[String], mut cli: clap::Command, ui: &Ui) -> Result<E
         command = found;
     }
     ui.raw(command.render_long_help().to_string().as_bytes())?;
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }

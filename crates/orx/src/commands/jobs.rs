@@ -72,7 +72,7 @@ pub(crate) async fn run(args: JobsArgs, session: &Session) -> Result<Exit, CliEr
             // Printed page by page, so that a reader can start at once.
             ui.list(&COLUMNS, &rows)?;
             if query.cursor.is_none() || rows.len() >= max_rows {
-                return Ok(Exit::Done);
+                return Ok(Exit::Success);
             }
             rows.clear();
             continue;
@@ -89,7 +89,7 @@ pub(crate) async fn run(args: JobsArgs, session: &Session) -> Result<Exit, CliEr
     if rows.is_empty() && ui.format.is_human() {
         ui.note("no jobs match");
     }
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 fn row(ui: &Ui, job: &JobSummary) -> Result<ListRow, CliError> {

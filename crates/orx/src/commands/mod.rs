@@ -334,7 +334,7 @@ pub(crate) fn read_stdin(ui: &Ui, max_bytes: usize) -> Result<Vec<u8>, CliError>
 #[must_use]
 pub(crate) fn exit_of(job: &Job) -> Exit {
     match job.state.status {
-        JobStatus::Completed => Exit::Done,
+        JobStatus::Completed => Exit::Success,
         JobStatus::Cancelled => Exit::Cancelled,
         JobStatus::Failed | JobStatus::TimedOut => {
             if job.spec.command.is_none() {

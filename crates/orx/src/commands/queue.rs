@@ -41,7 +41,7 @@ pub(crate) async fn run(command: QueueSubcommand, session: &Session) -> Result<E
     let rows: Result<Vec<ListRow>, CliError> =
         queues.iter().map(|queue| row(&session.ui, queue)).collect();
     session.ui.list(&COLUMNS, &rows?)?;
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 fn row(ui: &Ui, view: &QueueView) -> Result<ListRow, CliError> {

@@ -101,7 +101,7 @@ async fn run_inner(args: RunArgs, session: &Session) -> Result<Exit, CliError> {
             Format::Table | Format::Wide => session.ui.raw(format!("{reference}\n").as_bytes())?,
             _ => session.ui.one(&answer, &reference, &[("id", Cell::new(reference.clone()))])?,
         }
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     }
     let sink = Sink { raw: args.raw, plain: true, ..Sink::default() };
     let mut followed = Box::pin(follow(session, &reference, sink, args.timeout));

@@ -24,7 +24,7 @@ pub(crate) async fn run(args: ShowArgs, session: &Session) -> Result<Exit, CliEr
     let ui = &session.ui;
     if !ui.format.is_human() {
         ui.one(&detail, &detail.job.id.to_string(), &lines(ui, &detail.job))?;
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     }
     let mut all = lines(ui, &detail.job);
     let wanted = |attempt: &&Attempt| reference.attempt.is_none_or(|only| only == attempt.number);
@@ -36,7 +36,7 @@ pub(crate) async fn run(args: ShowArgs, session: &Session) -> Result<Exit, CliEr
         all.push(("attempt", Cell::default()));
     }
     ui.one(&detail, "", &all)?;
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 /// Prints a job in the chosen format.
@@ -138,7 +138,7 @@ pub(crate) async fn result(args: ResultArgs, session: &Session) -> Result<Exit, 
     let answer = session.client.result(&reference.api_text()).await?;
     if session.ui.format.is_json() {
         session.ui.one(&answer, &answer.id.to_string(), &[])?;
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     }
     match (&answer.result, session.ui.format) {
         (_, Format::Id) => session.ui.raw(format!("{}\n", answer.id).as_bytes())?,
@@ -154,5 +154,5 @@ pub(crate) async fn result(args: ResultArgs, session: &Session) -> Result<Exit, 
         }
         (None, _) => session.ui.note(&format!("job {} has no result", answer.id)),
     }
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }

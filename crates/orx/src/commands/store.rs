@@ -74,7 +74,7 @@ pub(crate) fn run(command: StoreSubcommand, config: Config, ui: &Ui) -> Result<E
     ];
     ui.one(&copied, &copied.jobs.to_string(), &lines)?;
     if copied.moved {
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     }
     let (from, to) = (copied.from, copied.to);
     let message = format!("`{from}` is not marked as moved, because some of it cannot be read");

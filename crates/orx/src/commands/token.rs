@@ -63,7 +63,7 @@ pub(crate) async fn run(command: TokenSubcommand, session: &Session) -> Result<E
         TokenSubcommand::List => {
             let tokens = session.client.tokens().await?.tokens;
             print(&session.ui, &tokens)?;
-            Ok(Exit::Done)
+            Ok(Exit::Success)
         }
         TokenSubcommand::Revoke { ids } => revoke(session, ids).await,
     }
@@ -134,7 +134,7 @@ async fn create(
             ui.note(&created_text(ui, &made, out));
         }
     }
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 fn created_text(ui: &Ui, made: &TokenMade, out: Option<&Path>) -> String {
@@ -213,7 +213,7 @@ async fn revoke(session: &Session, ids: Vec<String>) -> Result<Exit, CliError> {
     } else {
         print(ui, &answer.tokens)?;
     }
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 fn print(ui: &Ui, tokens: &[TokenView]) -> Result<(), CliError> {

@@ -47,7 +47,7 @@ pub(crate) async fn run(args: WaitArgs, session: &Session) -> Result<Exit, CliEr
     let jobs = match (jobs.is_empty(), args.filter.expression(&session.ui)?) {
         (false, None) => jobs,
         (true, Some(filter)) => matching(session, filter).await?,
-        (true, None) if !args.jobs.is_empty() => return Ok(Exit::Done),
+        (true, None) if !args.jobs.is_empty() => return Ok(Exit::Success),
         (true, None) => return Err(no_job_named()),
         (false, Some(_)) => return Err(jobs_and_filter()),
     };
@@ -79,7 +79,7 @@ pub(crate) async fn run(args: WaitArgs, session: &Session) -> Result<Exit, CliEr
     };
     let missed: Vec<&Job> = ended.iter().filter(|job| !reached(job)).collect();
     Ok(match (missed.as_slice(), ended.len()) {
-        ([], _) => Exit::Done,
+        ([], _) => Exit::Success,
         ([one], 1) => exit_of(one),
         (missed, _) if missed.iter().all(|job| job.state.status == JobStatus::Cancelled) => {
             Exit::Cancelled

@@ -82,7 +82,7 @@ async fn list(session: &Session) -> Result<Exit, CliError> {
     let rows: Result<Vec<ListRow>, CliError> =
         workers.iter().map(|worker| row(&session.ui, worker)).collect();
     session.ui.list(&COLUMNS, &rows?)?;
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 fn row(ui: &Ui, worker: &WorkerView) -> Result<ListRow, CliError> {
@@ -198,7 +198,7 @@ async fn show(worker: &str, session: &Session) -> Result<Exit, CliError> {
         lines.push(("runs", Cell::new(text)));
     }
     ui.one(&detail, &one.incarnation.to_string(), &lines)?;
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 fn since(at: Timestamp, seen_at: Timestamp) -> String {
@@ -224,7 +224,7 @@ async fn direct(
         let question =
             format!("fence {} workers and lose their {active} running attempts?", would.len());
         if !session.ui.confirm(&question)? {
-            return Ok(Exit::Done);
+            return Ok(Exit::Success);
         }
     }
     request.dry_run = args.dry_run;
@@ -254,5 +254,5 @@ async fn direct(
         [("WORKER", false), ("ORDER", false), ("ACTIVE", false), ("INCARNATION", true)];
     session.ui.list(&columns, &rows)?;
     let all = answer.workers.iter().all(|worker| worker.done);
-    Ok(if all { Exit::Done } else { Exit::Partial })
+    Ok(if all { Exit::Success } else { Exit::Partial })
 }

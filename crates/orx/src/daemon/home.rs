@@ -17,7 +17,7 @@ use crate::error::{CliError, Exit};
 ///
 /// # Errors
 /// It has moved, is incomplete, or its original still exists.
-pub(crate) async fn settle_in(
+pub(crate) async fn claim_home(
     store: &dyn Store,
     place: &StoreLocation,
     force: bool,

@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::home::settle_in;
+use super::home::claim_home;
 use super::net::{Certificate, Listen};
 use super::store::{Opened, StoreLocation, store_error};
 use super::worker::worker_options;
@@ -78,7 +78,7 @@ async fn run(options: NodeOptions, config: Config) -> Result<(), CliError> {
     let place = StoreLocation::configured(&config, state)?;
     let opened = async {
         let store = Opened::open(&place, &config).await?;
-        settle_in(&*store.shared(), &place, options.force_source).await?;
+        claim_home(&*store.shared(), &place, options.force_source).await?;
         Ok(store)
     };
     let store = opened.await.map_err(|mut error: CliError| {

@@ -146,7 +146,7 @@ pub(crate) fn store_error(error: StoreError) -> CliError {
         StoreError::NewerSchema { .. } => (Exit::Conflict, "newer_schema"),
         StoreError::Damaged { .. } => (Exit::Failed, "damaged"),
         StoreError::Full => (Exit::TryLater, "store_full"),
-        StoreError::Away { .. } => (Exit::TryLater, "store_away"),
+        StoreError::Unavailable { .. } => (Exit::TryLater, "store_away"),
         StoreError::Unsafe { .. } => (Exit::Conflict, "store_unsafe"),
         StoreError::Moved { .. } => (Exit::Conflict, "moved"),
         StoreError::Tls { .. } => (Exit::Failed, "store_tls"),

@@ -54,7 +54,7 @@ pub(crate) fn bounds() -> Bounds {
         kill_grace: 1_000,
         leader_lease: 4_000,
         follower_poll: 1_000,
-        settle: 60_000,
+        all_ended: 60_000,
         shutdown: 60_000,
         margin: 2_000,
         shared: ["c1", "c2", "db"].map(str::to_owned).into(),
@@ -277,7 +277,7 @@ impl Cluster {
 
     pub(crate) fn kill(&self, who: &str) {
         let how = How::Killed;
-        self.history.add(Fact::Away { who: who.to_owned(), how });
+        self.history.add(Fact::Down { who: who.to_owned(), how });
         if who == "db" {
             self.database.as_ref().expect("a database").lock().kill();
             return;
@@ -301,7 +301,7 @@ impl Cluster {
 
     /// Suspends the process: connections stay open, and nothing answers.
     pub(crate) fn stop(&self, who: &str) {
-        self.history.add(Fact::Away { who: who.to_owned(), how: How::Stopped });
+        self.history.add(Fact::Down { who: who.to_owned(), how: How::Stopped });
         match &self.database {
             Some(database) if who == "db" => database.lock().freeze(),
             _ => signal(self.pid(who), "STOP"),
@@ -318,7 +318,7 @@ impl Cluster {
 
     /// The second worker's network.
     pub(crate) fn cut(&self) {
-        self.history.add(Fact::Away { who: "w2".to_owned(), how: How::Cut });
+        self.history.add(Fact::Down { who: "w2".to_owned(), how: How::Cut });
         self.link.as_ref().expect("a link").set("down");
     }
 
@@ -329,7 +329,7 @@ impl Cluster {
 
     /// Sends SIGTERM; [`Self::ended`] records the end.
     pub(crate) fn terminate(&self, who: &str) {
-        self.history.add(Fact::Told { who: who.to_owned() });
+        self.history.add(Fact::StopSignal { who: who.to_owned() });
         signal(self.pid(who), "TERM");
     }
 

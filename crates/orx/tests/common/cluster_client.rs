@@ -187,7 +187,7 @@ impl Cluster {
     }
 
     /// Whether every job has ended.
-    pub(crate) fn is_settled(&self) -> bool {
+    pub(crate) fn all_jobs_ended(&self) -> bool {
         let Some(status) = self.json(&["cluster", "status"]) else { return false };
         let counts = &status["counts"];
         ["created", "pending", "scheduled", "dispatched", "running"]

@@ -121,7 +121,7 @@ struct LiveRead {
 #[derive(Debug)]
 struct UnconfirmedClaim {
     /// By then it has taken effect or never will, on the monotonic clock.
-    settled_at: Duration,
+    resolved_at: Duration,
     /// The attempts that it would make, by worker.
     executions: BTreeMap<Incarnation, BTreeSet<ExecutionId>>,
 }
@@ -189,8 +189,8 @@ impl SlotTable {
             self.unconfirmed.clear();
         }
         // This process may have been suspended, and may send such a claim only now.
-        let settled_at = now.mono + self.settings.store_deadline * 2;
-        self.unconfirmed.values_mut().for_each(|claim| claim.settled_at = settled_at);
+        let resolved_at = now.mono + self.settings.store_deadline * 2;
+        self.unconfirmed.values_mut().for_each(|claim| claim.resolved_at = resolved_at);
         self.begin_read(LiveReader::Monitor, now);
     }
 
@@ -362,7 +362,7 @@ impl SlotTable {
         // A claim is one transaction: once one of its attempts is there, all of them are.
         let there: BTreeSet<ExecutionId> = live.iter().map(|attempt| attempt.execution).collect();
         self.unconfirmed.retain(|_, claim| {
-            began < claim.settled_at
+            began < claim.resolved_at
                 && claim.executions.values().all(|asked| asked.is_disjoint(&there))
         });
         let mut since = BTreeMap::new();
@@ -529,21 +529,21 @@ impl SlotTable {
         if !requests.is_empty() {
             self.claim += 1;
             // The store accepts the call within one of its deadlines, and ends it within another.
-            let settled_at = now.mono + self.settings.store_deadline * 2;
+            let resolved_at = now.mono + self.settings.store_deadline * 2;
             let asked = |request: &ClaimRequest| {
                 (request.worker, request.executions.iter().copied().collect())
             };
             let executions = requests.iter().map(asked).collect();
-            self.unconfirmed.insert(self.claim, UnconfirmedClaim { settled_at, executions });
+            self.unconfirmed.insert(self.claim, UnconfirmedClaim { resolved_at, executions });
         }
         requests
     }
 
     /// The newest claim failed. `unknown`: the store did not answer, so the claim may still take effect.
     pub fn claim_failed(&mut self, unknown: bool, now: Now) {
-        let settled_at = now.mono + self.settings.store_deadline;
+        let resolved_at = now.mono + self.settings.store_deadline;
         match self.unconfirmed.get_mut(&self.claim) {
-            Some(claim) if unknown => claim.settled_at = settled_at,
+            Some(claim) if unknown => claim.resolved_at = resolved_at,
             _ => _ = self.unconfirmed.remove(&self.claim),
         }
     }
@@ -551,8 +551,8 @@ impl SlotTable {
     /// When the first claim without an answer has taken effect or never will, on the monotonic clock. After a
     /// read that begins then, the slots of its workers count as free again.
     #[must_use]
-    pub fn next_settled(&self) -> Option<Duration> {
-        self.unconfirmed.values().map(|claim| claim.settled_at).min()
+    pub fn next_resolved(&self) -> Option<Duration> {
+        self.unconfirmed.values().map(|claim| claim.resolved_at).min()
     }
 
     /// The store answered the newest claim. `asked`: most jobs that the claim allowed for each worker.

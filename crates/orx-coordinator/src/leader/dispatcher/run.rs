@@ -67,22 +67,22 @@ impl Dispatcher {
             if over.is_cancelled() {
                 return Ok(());
             }
-            let (more, settled) = {
+            let (more, resolved) = {
                 let slots = self.context.slots();
-                (slots.may_have_more(), slots.next_settled())
+                (slots.may_have_more(), slots.next_resolved())
             };
             if more {
                 // Other tasks of this node run in between.
                 tokio::task::yield_now().await;
                 continue;
             }
-            let settled = settled.map(|at| at.saturating_sub(self.context.now().mono));
+            let resolved = resolved.map(|at| at.saturating_sub(self.context.now().mono));
             tokio::select! {
                 biased;
                 () = over.cancelled() => return Ok(()),
                 () = self.context.wakeups.wait_for_work() => self.context.slots().jobs_ready(),
                 () = self.context.wakes.dispatcher.notified() => {}
-                () = tokio::time::sleep(settled.unwrap_or_default()), if settled.is_some() => {}
+                () = tokio::time::sleep(resolved.unwrap_or_default()), if resolved.is_some() => {}
             }
         }
     }
@@ -159,8 +159,8 @@ impl Dispatcher {
     /// Reads live attempts at once after a failed claim, and again when a claim that the store did not
     /// answer can take effect no longer.
     async fn read_after_failure(&mut self, now: crate::Now) -> Result<()> {
-        let settled = self.context.slots().next_settled();
-        if !self.must_read && settled.is_none_or(|at| now.mono < at) {
+        let resolved = self.context.slots().next_resolved();
+        if !self.must_read && resolved.is_none_or(|at| now.mono < at) {
             return Ok(());
         }
         self.context.slots().begin_read(LiveReader::Dispatcher, now);

@@ -10,7 +10,7 @@ use orx_model::job::DeadReason;
 use orx_model::time::UtcClock;
 use orx_model::{Incarnation, JobId, JobSummary, LostWith, Name};
 use orx_store::{
-    Changed, ListRequest, Live, Paused, Position, Result, SchedulePlan, StoreError, Term,
+    ListRequest, Live, Paused, Position, Result, SchedulePlan, ScheduleUpdate, StoreError, Term,
     WorkerRecord, WorkerRemoval,
 };
 use rand::rngs::StdRng;
@@ -258,7 +258,7 @@ impl Monitor {
             // A schedule that was changed meanwhile stays as it is; its next run decides.
             let changed =
                 store.change_schedule(record.version, handled, plan, None, now.wall).await?;
-            if matches!(changed, Changed::Done { .. }) {
+            if matches!(changed, ScheduleUpdate::Applied { .. }) {
                 let (schedule, change) = (record.id().clone(), ScheduleEvent::Paused);
                 let event = KnownEvent::ScheduleChanged { schedule, change };
                 self.context.publish([event], now);

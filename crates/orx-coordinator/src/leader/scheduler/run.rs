@@ -9,8 +9,8 @@ use orx_model::event::{JobRef, KnownEvent, ScheduleEvent};
 use orx_model::message::{ExecutionRef, Message};
 use orx_model::{JobId, JobSpec, JobStatus, Name, Timestamp};
 use orx_store::{
-    CancelAnswer, CancelCommand, DependencyStep, Fired, Firing, Result, Run, RunAfter,
-    ScheduleRecord, Settled, SlotRequest, StoreError, Term,
+    CancelAnswer, CancelCommand, DependencyResult, DependencyStep, Fired, Firing, Result, Run,
+    RunAfter, ScheduleRecord, SlotRequest, StoreError, Term,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -29,9 +29,9 @@ pub(super) const FIRE_MOST: u32 = 500;
 const FIRE_WRITES: usize = 5_000;
 /// Pause before a schedule is decided again that a person changed while it fired.
 const FIRE_AGAIN: Duration = Duration::from_millis(20);
-/// Runs whose dependencies are settled in one transaction, and the shortest time between two passes over them.
-const SETTLE_MOST: u32 = 500;
-const SETTLE_EVERY: Duration = Duration::from_millis(100);
+/// Runs whose dependencies are changed in one transaction, and the shortest time between two passes over them.
+const RECHECK_MOST: u32 = 500;
+const RECHECK_EVERY: Duration = Duration::from_millis(100);
 /// Rows of a ledger read at once.
 const RAN_PAGE: u32 = 100;
 
@@ -49,9 +49,9 @@ pub struct Scheduler {
     left_out: BTreeSet<Name>,
     /// Some run of a schedule waits for another, or has a handler for its failure.
     watching: bool,
-    /// When those runs are settled next; `None` while nothing has ended since.
-    settle_at: Option<Timestamp>,
-    settled_at: Timestamp,
+    /// When those runs are checked next; `None` while nothing has ended since.
+    recheck_at: Option<Timestamp>,
+    rechecked_at: Timestamp,
     /// Runs whose cancel was requested for the next run of their schedule.
     cancel_requested: BTreeSet<JobId>,
     pub(super) clock: ClockState,
@@ -80,8 +80,8 @@ impl Scheduler {
             read_at: now.mono + context.settings.monitor,
             left_out: BTreeSet::new(),
             watching,
-            settle_at: watching.then_some(now.wall),
-            settled_at: Timestamp::default(),
+            recheck_at: watching.then_some(now.wall),
+            rechecked_at: Timestamp::default(),
             cancel_requested: BTreeSet::new(),
             clock,
             context,
@@ -124,7 +124,7 @@ impl Scheduler {
     /// When something becomes due next, as far as known.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
-        [self.next_due, self.next_fire, self.settle_at].into_iter().flatten().min()
+        [self.next_due, self.next_fire, self.recheck_at].into_iter().flatten().min()
     }
 
     fn wait(&self) -> Duration {
@@ -152,7 +152,7 @@ impl Scheduler {
         }
         collect_error(self.fire(now).await, &mut unfinished)?;
         collect_error(self.promote(now).await, &mut unfinished)?;
-        collect_error(self.settle(now).await, &mut unfinished)?;
+        collect_error(self.recheck_dependencies(now).await, &mut unfinished)?;
         self.context.idle.scheduler(self.next_due().is_none());
         Ok(unfinished)
     }
@@ -335,7 +335,7 @@ impl Scheduler {
 
     /// See [`plan::held`].
     async fn held(&self) -> Result<BTreeSet<JobId>> {
-        let mut most = SETTLE_MOST;
+        let mut most = RECHECK_MOST;
         loop {
             let watched = self.context.store.watched(most).await?;
             if watched.len() < most as usize {
@@ -416,7 +416,7 @@ impl Scheduler {
 
     /// The steps for runs with a dependency or a failure handler, and whether there may be more.
     async fn steps(&mut self) -> Result<(Vec<Step>, bool)> {
-        let mut most = SETTLE_MOST;
+        let mut most = RECHECK_MOST;
         loop {
             let watched = self.context.store.watched(most).await?;
             let mut steps = plan::steps(&watched);
@@ -440,10 +440,10 @@ impl Scheduler {
     /// A job ended, and a run may wait for it.
     fn recheck_runs(&mut self, now: Now) {
         if self.watching {
-            let at = now.wall.max(self.settled_at.saturating_add(SETTLE_EVERY));
-            // After the clock was set back, `settled_at` may be hours ahead of it.
-            let at = at.min(now.wall.saturating_add(SETTLE_EVERY));
-            self.settle_at = Some(self.settle_at.map_or(at, |known| known.min(at)));
+            let at = now.wall.max(self.rechecked_at.saturating_add(RECHECK_EVERY));
+            // After the clock was set back, `rechecked_at` may be hours ahead of it.
+            let at = at.min(now.wall.saturating_add(RECHECK_EVERY));
+            self.recheck_at = Some(self.recheck_at.map_or(at, |known| known.min(at)));
         }
     }
 
@@ -451,34 +451,37 @@ impl Scheduler {
     ///
     /// # Errors
     /// Some of it was not done.
-    pub async fn settle(&mut self, now: Now) -> Result<()> {
-        if self.settle_at.is_none_or(|at| at > now.wall) {
+    pub async fn recheck_dependencies(&mut self, now: Now) -> Result<()> {
+        if self.recheck_at.is_none_or(|at| at > now.wall) {
             return Ok(());
         }
         let (steps, full) = self.steps().await?;
-        let mut settles = Vec::new();
+        let mut dependency_steps = Vec::new();
         let mut cancels: BTreeSet<JobId> = BTreeSet::new();
         for step in steps {
             match step {
-                Step::DependencyStep(settle) => settles.push(settle),
+                Step::DependencyStep(step) => dependency_steps.push(step),
                 Step::Cancel(job) => _ = cancels.insert(job),
             }
         }
-        let again = full || !settles.is_empty() || !cancels.is_empty();
+        let again = full || !dependency_steps.is_empty() || !cancels.is_empty();
         let store = Arc::clone(&self.context.store);
-        if !settles.is_empty() {
-            let jobs: Vec<JobId> = settles.iter().map(DependencyStep::job).collect();
-            let settled = store.settle(settles, self.term, now.wall).await?;
+        if !dependency_steps.is_empty() {
+            let jobs: Vec<JobId> = dependency_steps.iter().map(DependencyStep::job).collect();
+            let results =
+                store.apply_dependency_steps(dependency_steps, self.term, now.wall).await?;
             self.jobs_became_ready();
-            let event = |(job, settled): (JobId, Settled)| match settled {
-                Settled::Admitted => Some(moved(job, Some(JobStatus::Created), JobStatus::Pending)),
-                Settled::Alerted(alert) => Some(KnownEvent::JobAccepted {
+            let event = |(job, result): (JobId, DependencyResult)| match result {
+                DependencyResult::Admitted => {
+                    Some(moved(job, Some(JobStatus::Created), JobStatus::Pending))
+                }
+                DependencyResult::Alerted(alert) => Some(KnownEvent::JobAccepted {
                     job: alert.into(),
                     to: Some(JobStatus::Pending),
                 }),
-                Settled::Nothing | Settled::Done => None,
+                DependencyResult::Unchanged | DependencyResult::Changed => None,
             };
-            self.context.publish(jobs.into_iter().zip(settled).filter_map(event), now);
+            self.context.publish(jobs.into_iter().zip(results).filter_map(event), now);
         }
         if !cancels.is_empty() {
             let command = |id: &JobId| CancelCommand {
@@ -508,8 +511,8 @@ impl Scheduler {
             self.context.post.send(orders, now.wall);
             self.context.publish(events, now);
         }
-        self.settled_at = now.wall;
-        self.settle_at = None;
+        self.rechecked_at = now.wall;
+        self.recheck_at = None;
         self.watching = store.is_watching().await?;
         if again {
             self.recheck_runs(now);

@@ -42,7 +42,7 @@ async fn a_file_cannot_be_opened_twice_under_another_name() {
 async fn a_copy_of_the_file_has_the_id_of_the_store() {
     let folder = folder();
     let store = open(folder.path());
-    let home = crate::Transfer::home(&store).await.expect("read");
+    let home = crate::StoreCopy::home(&store).await.expect("read");
     store.close().await.expect("close");
     let copy = folder.path().join("copy.db");
     std::fs::copy(folder.path().join("orx.db"), &copy).expect("copied");

@@ -131,7 +131,7 @@ pub(crate) async fn run(mut args: LogsArgs, session: &Session) -> Result<Exit, C
     if session.ui.format == Format::Tsv && session.ui.header {
         session.ui.raw(b"job\tattempt\tstream\tat\ttext\n")?;
     }
-    let mut exit = Exit::Done;
+    let mut exit = Exit::Success;
     for job in jobs {
         let select = args.select(from);
         let query = args.query(&job, &select);
@@ -182,7 +182,7 @@ pub(crate) async fn follow(
     // A command that failed by itself has explained its failure in its output.
     let explained =
         matches!(exit, Exit::Command(code) if !matches!(code, 126 | 127)) && job.state.attempt < 2;
-    if !why.is_empty() && exit != Exit::Done && !explained {
+    if !why.is_empty() && exit != Exit::Success && !explained {
         session.ui.note(&format!("{} {}: {why}", job.id, job.state.status.words()));
     }
     if dropped > 0 {

@@ -211,7 +211,7 @@ pub(super) async fn export(ids: &[String], session: &Session) -> Result<Exit, Cl
         ui.raw(text.as_bytes())?;
     }
     if masked.is_empty() {
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     }
     ui.warn(&format!(
         "secrets are masked (`{MASK}`) in {}; replace the masks by the values before `apply`, \
@@ -287,14 +287,14 @@ pub(super) async fn apply(args: ApplyArgs, session: &Session) -> Result<Exit, Cl
     if args.dry_run {
         planned.extend(surplus.iter().map(planned_removal));
         report(ui, &planned)?;
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     }
     if !surplus.is_empty() && !args.yes {
         let ids: Vec<&str> = surplus.iter().map(|view| view.id.as_str()).collect();
         let question =
             format!("remove {} schedules that no file contains: {}?", ids.len(), ids.join(", "));
         if !ui.confirm(&question)? {
-            return Ok(Exit::Done);
+            return Ok(Exit::Success);
         }
     }
     let mut done = Vec::new();
@@ -309,7 +309,7 @@ pub(super) async fn apply(args: ApplyArgs, session: &Session) -> Result<Exit, Cl
         done.push(session.client.remove_schedule(view.id.as_str(), &query).await?);
     }
     report(ui, &done)?;
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 pub(super) async fn diff(args: DiffArgs, session: &Session) -> Result<Exit, CliError> {
@@ -323,7 +323,7 @@ pub(super) async fn diff(args: DiffArgs, session: &Session) -> Result<Exit, CliE
         planned.extend(surplus.iter().map(planned_removal));
     }
     let differs = |it: &ScheduleChangeAnswer| it.change != ScheduleChanged::Unchanged;
-    let exit = if planned.iter().any(differs) { Exit::Failed } else { Exit::Done };
+    let exit = if planned.iter().any(differs) { Exit::Failed } else { Exit::Success };
     // The summary for people also counts the unchanged ones.
     if !session.ui.format.is_human() {
         planned.retain(differs);

@@ -284,11 +284,11 @@ pub(super) async fn import(args: ImportArgs, session: &Session) -> Result<Exit, 
     }
     report_unchanged(ui, &changes, !unparsed.is_empty());
     let conflicts = changes.iter().any(|it| it.step.what == What::Conflict && !args.overwrite);
-    let exit = if conflicts { Exit::Partial } else { Exit::Done };
+    let exit = if conflicts { Exit::Partial } else { Exit::Success };
     if args.dry_run || differing == 0 {
         changes.iter_mut().for_each(|it| it.answer.dry_run = args.dry_run);
         report(ui, &changes, args.dry_run)?;
-        return Ok(if args.dry_run { Exit::Done } else { exit });
+        return Ok(if args.dry_run { Exit::Success } else { exit });
     }
     if !args.yes {
         if ui.format.is_human() {
@@ -301,7 +301,7 @@ pub(super) async fn import(args: ImportArgs, session: &Session) -> Result<Exit, 
             .hint("`--yes` confirms it; `--dry-run` shows what it would change"));
         }
         if !ui.confirm(&format!("create, change or remove {differing} schedules?"))? {
-            return Ok(Exit::Done);
+            return Ok(Exit::Success);
         }
     }
     for index in 0..changes.len() {

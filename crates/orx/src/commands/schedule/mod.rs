@@ -200,7 +200,7 @@ pub(crate) async fn run(command: ScheduleSubcommand, session: &Session) -> Resul
         ScheduleSubcommand::Show { id, next } => {
             let view = session.client.schedule(&id).await?.schedule;
             print::show(&session.ui, &view, next)?;
-            Ok(Exit::Done)
+            Ok(Exit::Success)
         }
         ScheduleSubcommand::Set(args) => set(*args, session).await,
         ScheduleSubcommand::Pause(args) => set_paused(args, session, true).await,
@@ -238,7 +238,7 @@ async fn add(args: AddArgs, session: &Session) -> Result<Exit, CliError> {
         ui.warn(warning);
     }
     print_change(ui, &answer)?;
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 async fn set(args: SetArgs, session: &Session) -> Result<Exit, CliError> {
@@ -252,7 +252,7 @@ async fn set(args: SetArgs, session: &Session) -> Result<Exit, CliError> {
     };
     let answer = session.client.set_schedule(&args.id, &request).await?;
     print_change(ui, &answer)?;
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 /// Prints the answer to a change in the chosen format.
@@ -275,7 +275,7 @@ fn print_change(ui: &Ui, answer: &ScheduleChangeAnswer) -> Result<(), CliError> 
 async fn list(session: &Session) -> Result<Exit, CliError> {
     let schedules = every_schedule(session).await?;
     print::list(&session.ui, &schedules)?;
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 /// All schedules, in order of their ids.
@@ -313,7 +313,7 @@ async fn set_paused(args: PauseArgs, session: &Session, pause: bool) -> Result<E
     } else {
         print::list(&session.ui, &rows)?;
     }
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 async fn trigger(args: TriggerArgs, session: &Session) -> Result<Exit, CliError> {
@@ -345,7 +345,7 @@ async fn trigger(args: TriggerArgs, session: &Session) -> Result<Exit, CliError>
         }
         _ => ui.one(&answer, &reference, &[("job", Cell::new(reference.clone()))])?,
     }
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 async fn remove(args: RemoveArgs, session: &Session) -> Result<Exit, CliError> {
@@ -364,7 +364,7 @@ async fn remove(args: RemoveArgs, session: &Session) -> Result<Exit, CliError> {
             .hint("`--yes` confirms it"));
         }
         if !session.ui.confirm(&question)? {
-            return Ok(Exit::Done);
+            return Ok(Exit::Success);
         }
     }
     let query = RemoveScheduleQuery { version: args.version };
@@ -377,7 +377,7 @@ async fn remove(args: RemoveArgs, session: &Session) -> Result<Exit, CliError> {
     } else {
         files::report(&session.ui, &rows)?;
     }
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 /// Of several ids, a misspelt one is an error before any schedule is changed.
@@ -418,7 +418,7 @@ async fn runs(
     if more && limit.is_none() {
         ui.note(&format!("the newest {max_rows}; `--all` prints all"));
     }
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 async fn backfill(
@@ -458,10 +458,10 @@ async fn backfill(
             let (count, before) = (answer.runs.len(), answer.ran_before);
             ui.note(&format!("{count} {verb}; {before} had run before"));
         }
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     }
     ui.one(&answer, answer.id.as_str(), &[])?;
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 /// Parses a time, or a duration that counts back from now, like `--since` elsewhere.

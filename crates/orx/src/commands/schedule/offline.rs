@@ -118,7 +118,7 @@ fn preview(schedule: &Schedule, args: &PreviewArgs, ui: &Ui) -> Result<Exit, Cli
     let columns: [Column; 4] =
         [("LOCAL", false), ("UTC", false), ("FIRES", true), ("CLOCK CHANGE", false)];
     ui.list(&columns, &rows)?;
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 /// Prints warnings; exits with 1 if there are any.
@@ -154,7 +154,7 @@ pub(super) fn lint(args: &LintArgs, ui: &Ui) -> Result<Exit, CliError> {
         } else {
             ui.list(&COLUMNS, &rows)?;
         }
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     }
     ui.list(&COLUMNS, &rows)?;
     Ok(Exit::Failed)
