@@ -11,7 +11,7 @@ worker protocol:
   stale or refused.
 - If a coordinator asks about an execution that this worker does not have, the worker refuses it, now
   and for ever.
-- It stops attempts that the coordinator takes away from it, and attempts that exceed their time.
+- It stops attempts that the coordinator revokes, and attempts that exceed their time.
 - A stopped attempt ends as timed out, cancelled or interrupted, whatever its handler returns.
 
 The answer to the registration contains a secret, which every later call sends in the header
@@ -265,7 +265,7 @@ class Worker:
             if context and context.stopped:
                 outcome.update(kind=context.stopped, error=context.stopped.replace("_", " "))
             if job["execution"] in self.finished:
-                return  # the coordinator took the attempt away; it expects no outcome
+                return  # the coordinator revoked the attempt; it expects no outcome
             self.outcomes[job["execution"]] = outcome
         self.send({"job_result": {"outcomes": [outcome]}})
         self.start_waiting()
@@ -304,7 +304,7 @@ class Worker:
         try:
             self.out.put_nowait(body)
         except queue.Full:
-            pass  # outcomes are kept and sent again on request; the rest is best effort
+            pass  # outcomes are stored and sent again on request; the rest is best effort
 
     # The three loops.
 

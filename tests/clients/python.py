@@ -55,6 +55,6 @@ added = add_schedule.sync(client=client, body=spec)
 assert isinstance(added, ScheduleChangeAnswer) and added.id == "of-python", added
 page = list_schedules.sync(client=client, limit=500)
 assert isinstance(page, SchedulePage), page
-kept = [schedule.spec for schedule in page.schedules if schedule.id == "of-python"]
-assert [schedule.timing for schedule in kept] == [spec.timing], page
+found = [schedule.spec for schedule in page.schedules if schedule.id == "of-python"]
+assert [schedule.timing for schedule in found] == [spec.timing], page
 print(accepted.id)

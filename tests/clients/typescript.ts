@@ -51,8 +51,8 @@ async function main(): Promise<void> {
     const { data: added } = await addSchedule({ body: spec, throwOnError: true });
     check(added.id === spec.id, added);
     const { data: page } = await listSchedules({ query: { limit: 500 }, throwOnError: true });
-    const kept = page.schedules.find((schedule) => schedule.id === spec.id);
-    check(JSON.stringify(kept?.spec.timing) === JSON.stringify(spec.timing), page);
+    const found = page.schedules.find((schedule) => schedule.id === spec.id);
+    check(JSON.stringify(found?.spec.timing) === JSON.stringify(spec.timing), page);
     console.log(accepted.id);
 }
 

@@ -13,10 +13,10 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::Stream;
 use orx_control::{Scope, WorkerIdentity};
-use orx_model::gate::{self, Admitted};
 use orx_model::message::{HeartbeatAnswer, WorkerHeartbeat, WorkerRegistration};
 use orx_model::ndjson::to_lines;
 use orx_model::secret::WORKER_SECRET;
+use orx_model::validation::{self, Admitted};
 use orx_model::wire::{
     self, InboxLine, InboxQuery, NodeChannel, NodePublishRequest, PublishAnswer, PublishRequest,
     Receipt, RefusedEnvelope, V,
@@ -106,7 +106,8 @@ pub(crate) async fn register(
     headers: HeaderMap,
     LargeJson(mut registration): LargeJson<WorkerRegistration>,
 ) -> HandlerResult<Response> {
-    gate::fit_registration(&mut registration).map_err(|why| Problem::new(Code::BadRequest, why))?;
+    validation::fit_registration(&mut registration)
+        .map_err(|why| Problem::new(Code::BadRequest, why))?;
     let coordinator = &worker_gateway(&app)?.coordinator;
     let (new, hash) = match identify(&app, &headers, registration.incarnation).await? {
         WorkerIdentity::Known(hash) | WorkerIdentity::Unregistered(Some(hash)) => (None, hash),
@@ -193,7 +194,8 @@ pub(crate) async fn publish(
     let mut full = false;
     let mut envelopes = request.envelopes.into_iter();
     loop {
-        let next = envelopes.next().map(|envelope| gate::admit(envelope, (app.settings.now)()));
+        let next =
+            envelopes.next().map(|envelope| validation::admit(envelope, (app.settings.now)()));
         let shard = next.as_ref().map(|next| match next {
             Admitted::Taken(envelope) => shard_of(&envelope.body),
             Admitted::Unknown | Admitted::Refused(_) => None,

@@ -206,7 +206,7 @@ async fn connections_are_bounded_in_total_and_by_address() {
 
 #[tokio::test]
 async fn idle_connections_keep_no_caller_out() {
-    // One address may have all of them, or others leave only some to it.
+    // One address may use all of them, or only those that others do not use.
     for (connections, connections_per_peer) in [(8, 99), (99, 8)] {
         // Waiting for the timeout of an idle connection takes longer than this test may.
         let headers_within = 10 * SOON;

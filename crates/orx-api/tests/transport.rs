@@ -364,6 +364,6 @@ async fn a_message_for_a_worker_of_another_node_is_relayed() {
     assert!(matches!(nobody, Err(TransportError::NoReader { .. })), "{nobody:?}");
 
     let mut received = far.hub.subscribe(Channel::Broadcast).await.expect("a reader");
-    nodes.publish(Channel::Broadcast, vec![ack(9)]).await.expect("told");
+    nodes.publish(Channel::Broadcast, vec![ack(9)]).await.expect("published");
     assert_eq!(read(&mut received, 1).await, [9]);
 }

@@ -30,7 +30,7 @@ impl ControlPanel {
     /// errors of the store.
     pub async fn enqueue(&self, caller: &Caller, request: EnqueueRequest) -> Result<EnqueueAnswer> {
         let keyed = request.key.is_some().then(|| request.clone());
-        let job = self.new_job(caller, request)?;
+        let job = self.job_from_request(caller, request)?;
         let name = job.spec.handler().cloned();
         let head = AcceptedHead::of(&job);
         let now = self.now();
@@ -60,7 +60,7 @@ impl ControlPanel {
         for (line, request) in (first_line..).zip(lines) {
             let checked = request.and_then(|request| {
                 let keyed = request.key.is_some().then(|| request.clone());
-                Ok((self.new_job(caller, request)?, keyed))
+                Ok((self.job_from_request(caller, request)?, keyed))
             });
             let mut answer = BatchLine { line, id: None, created: None, error: None };
             match checked {
@@ -168,7 +168,11 @@ impl ControlPanel {
             .hint("use a new key for a new job; `orx show` shows the one it made"))
     }
 
-    pub(crate) fn new_job(&self, caller: &Caller, request: EnqueueRequest) -> Result<NewJob> {
+    pub(crate) fn job_from_request(
+        &self,
+        caller: &Caller,
+        request: EnqueueRequest,
+    ) -> Result<NewJob> {
         caller.need(Scope::Service)?;
         let bad = |detail: String| Problem::new(Code::BadRequest, detail);
         let now = self.now();
@@ -382,7 +386,7 @@ impl ControlPanel {
     }
 }
 
-/// Passes JSON through the gate.
+/// Checks JSON of a client or worker.
 fn check_json(what: &str, json: &Json, most: usize) -> Result<()> {
     json::check(json.get(), most).map_err(|unfit| {
         let code = match unfit {

@@ -153,7 +153,7 @@ impl FieldHasher {
     fn args(&mut self, args: &str) {
         self.0.update([2]);
         if json::canonical(args, &mut |piece: &[u8]| self.0.update(piece)).is_err() {
-            // The gate rejects such args; hashed as written, they still equal themselves.
+            // `json::check` rejects such args; hashed as written, they still equal themselves.
             self.text(2, args);
         }
     }

@@ -235,6 +235,6 @@ pub(crate) fn store_problem(error: StoreError) -> Problem {
 }
 
 fn check_labels(what: &str, labels: &Labels) -> Result<()> {
-    orx_model::gate::check_labels(what, "a job", labels)
+    orx_model::validation::check_labels(what, "a job", labels)
         .map_err(|wrong| Problem::new(Code::BadRequest, wrong))
 }

@@ -20,8 +20,8 @@ use crate::{Caller, ControlPanel, Result, Scope, store_problem};
 /// Most valid tokens at once. Revoked and expired tokens remain as a record of past callers.
 const VALID_MAX: usize = 1_000;
 
-/// Serializes changes of the tokens in this process. Two admins who revoke each other's token at the
-/// same time would otherwise leave none.
+/// Serializes changes of the tokens in this process. Otherwise two admins who revoke each other's
+/// token at the same time would revoke the last one.
 static CHANGING: Semaphore = Semaphore::const_new(1);
 
 impl ControlPanel {

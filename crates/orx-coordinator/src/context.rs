@@ -34,7 +34,7 @@ pub struct Context {
     pub(crate) health: Health,
     pub(crate) lead: LeaderState,
     pub(crate) wakes: Wakes,
-    pub(crate) idle: Idle,
+    pub(crate) idle: IdleState,
     /// The secret hash of workers that run in this process. No secret has this hash, so no caller from
     /// outside can show it.
     pub(crate) hosted: SecretHash,
@@ -64,7 +64,7 @@ impl Context {
             health: Health::new(wakeups.clone()),
             lead: LeaderState::default(),
             wakes: Wakes::default(),
-            idle: Idle::default(),
+            idle: IdleState::default(),
             hosted: SecretHash(hosted),
             retain_until: AtomicU64::new(0),
             worker_table: Mutex::new(WorkerTable::new(settings.clone())),
@@ -135,7 +135,7 @@ impl Context {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No code that holds one of these locks can leave its data half-changed.
+    // No holder of one of these locks can panic between changes that belong together.
     mutex.lock()
 }
 
@@ -236,18 +236,18 @@ impl Wakes {
 
 /// Whether this node has nothing to do: no attempt is live, no job waits for a time, and no ready job is
 /// for a worker that is here.
-pub(crate) struct Idle {
+pub(crate) struct IdleState {
     parts: Mutex<(bool, bool)>,
     all: watch::Sender<bool>,
 }
 
-impl Default for Idle {
+impl Default for IdleState {
     fn default() -> Self {
         Self { parts: Mutex::default(), all: watch::Sender::new(false) }
     }
 }
 
-impl Idle {
+impl IdleState {
     pub(crate) fn dispatcher(&self, idle: bool) {
         self.set(|parts| parts.0 = idle);
     }

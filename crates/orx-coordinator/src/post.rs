@@ -28,11 +28,11 @@ pub(crate) struct Post {
 struct Inner {
     transport: Arc<dyn Transport>,
     node: Incarnation,
-    state: Mutex<State>,
+    state: Mutex<SendQueues>,
     tasks: TaskTracker,
 }
 
-struct State {
+struct SendQueues {
     rng: StdRng,
     /// The queue of each worker to which a batch is being sent.
     waiting: BTreeMap<Incarnation, VecDeque<Vec<Envelope>>>,
@@ -40,7 +40,7 @@ struct State {
 
 impl Post {
     pub(crate) fn new(transport: Arc<dyn Transport>, node: Incarnation, seed: u64) -> Self {
-        let state = State { rng: StdRng::seed_from_u64(seed), waiting: BTreeMap::new() };
+        let state = SendQueues { rng: StdRng::seed_from_u64(seed), waiting: BTreeMap::new() };
         let tasks = TaskTracker::new();
         Self { inner: Arc::new(Inner { transport, node, state: Mutex::new(state), tasks }) }
     }
@@ -128,8 +128,8 @@ impl Post {
         self.inner.tasks.reopen();
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // No code that holds the lock can leave its data half-changed.
+    fn state(&self) -> MutexGuard<'_, SendQueues> {
+        // No holder of the lock can panic between changes that belong together.
         self.inner.state.lock()
     }
 }

@@ -289,7 +289,7 @@ fn a_drain_holds_for_a_worker_that_was_lost_and_comes_back() {
     world.engine.monitor(at(1)).expect("a look");
     world.engine.monitor(at(40)).expect("a look");
     world.enqueue([job()]);
-    // It was out of contact or suspended, and sends its next heartbeat.
+    // It was disconnected or suspended, and sends its next heartbeat.
     world.heartbeats += 1;
     let beat = heartbeat(1, world.heartbeats, 4, WorkerState::Running);
     let (answer, _) = world.engine.heartbeat(&beat, Some(SECRET), at(41));

@@ -75,12 +75,12 @@ pub struct Feed {
 
 struct Inner {
     node: Incarnation,
-    state: Mutex<State>,
+    state: Mutex<FeedState>,
     /// Wakes the readers that do not name jobs.
     published: watch::Sender<()>,
 }
 
-struct State {
+struct FeedState {
     ring: Ring,
     /// The bells of readers that name jobs, by job. Bounded by the number of open requests.
     bells: HashMap<JobId, Vec<Arc<Bell>>>,
@@ -125,7 +125,7 @@ impl Feed {
     /// A feed whose ring holds about `events`, at least 1.
     #[must_use]
     pub fn keeping(node: Incarnation, events: usize) -> Self {
-        let state = State { ring: Ring::new(events.max(1)), bells: HashMap::new() };
+        let state = FeedState { ring: Ring::new(events.max(1)), bells: HashMap::new() };
         let published = watch::Sender::new(());
         Self { inner: Arc::new(Inner { node, state: Mutex::new(state), published }) }
     }
@@ -183,7 +183,7 @@ impl Feed {
         };
         let gone = {
             let mut state = self.state();
-            let State { ring, bells } = &mut *state;
+            let FeedState { ring, bells } = &mut *state;
             let (first, gone) = ring.push(Arc::clone(&batch));
             if !bells.is_empty() {
                 match concerned {
@@ -229,7 +229,7 @@ impl Feed {
         FeedReader::new(self.clone(), filter, Some(after))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, FeedState> {
         self.inner.state.lock()
     }
 }

@@ -463,8 +463,8 @@ mod tests {
         for what in [r#"{"job_teleported":{"to":"mars"}}"#, r#"{"node_changed":{"node":7}}"#] {
             let text = format!(r#"{{"at":"2026-01-01T00:00:00.000Z","what":{what},"hue":3}}"#);
             let event: Event = serde_json::from_str(&text).expect("an event");
-            let EventBody::Unknown(kept) = &event.what else { panic!("known: {event:?}") };
-            assert_eq!(kept.get(), what);
+            let EventBody::Unknown(raw) = &event.what else { panic!("known: {event:?}") };
+            assert_eq!(raw.get(), what);
             let again = serde_json::to_string(&event).expect("json");
             assert_eq!(serde_json::from_str::<Event>(&again).expect("an event"), event);
         }

@@ -9,7 +9,6 @@ pub mod attempt;
 pub mod backoff;
 pub mod event;
 pub mod filter;
-pub mod gate;
 pub mod ids;
 pub mod job;
 pub mod json;
@@ -28,6 +27,7 @@ pub mod status;
 pub mod text;
 pub mod time;
 pub mod token;
+pub mod validation;
 pub mod wire;
 
 pub use attempt::{Attempt, AttemptStatus, LostWith, Outcome, OutcomeKind, ProcessExit};

@@ -201,13 +201,13 @@ pub(crate) mod text_or_bytes {
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<u8>, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged)]
-        enum Either {
+        enum TextOrBase64 {
             Text(String),
             Encoded(Encoded),
         }
-        Ok(match Either::deserialize(d)? {
-            Either::Text(text) => text.into_bytes(),
-            Either::Encoded(encoded) => {
+        Ok(match TextOrBase64::deserialize(d)? {
+            TextOrBase64::Text(text) => text.into_bytes(),
+            TextOrBase64::Encoded(encoded) => {
                 STANDARD.decode(encoded.base64).map_err(serde::de::Error::custom)?
             }
         })

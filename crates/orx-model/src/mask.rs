@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::job::{Json, Labels};
-use crate::json::{Token, Unfit, Walk, plain};
+use crate::json::{JsonWalk, Token, Unfit, plain};
 
 /// The text that replaces a secret.
 pub const MASK: &str = "***";
@@ -290,7 +290,7 @@ fn mask_json_text(json: &str) -> Result<Option<String>, Unfit> {
     let mut out = String::with_capacity(json.len());
     let mut open: Vec<Open> = Vec::new();
     let mut masked = false;
-    let mut walk = Walk::new(json);
+    let mut walk = JsonWalk::new(json);
     while let Some(token) = walk.next()? {
         if token == Token::End {
             let Some(inner) = open.pop() else { continue };
@@ -401,7 +401,7 @@ fn put(token: Token<'_>, words: Option<&mut Words>, out: &mut String) -> bool {
 }
 
 /// The rest of a value.
-fn skip(walk: &mut Walk<'_>, token: Token<'_>) -> Result<(), Unfit> {
+fn skip(walk: &mut JsonWalk<'_>, token: Token<'_>) -> Result<(), Unfit> {
     if matches!(token, Token::Object | Token::Array) {
         let around = walk.depth() - 1;
         while walk.depth() > around {

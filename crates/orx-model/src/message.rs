@@ -495,8 +495,8 @@ mod tests {
     fn a_message_of_a_later_version_is_set_aside_not_lost() {
         let text = r#"{"id":"00000000000000000000000000000001","version":2,"at":"2026-01-01T00:00:00.000Z","from":"00000000000000000000000000000002","body":{"job_teleport":{"to":"mars"}}}"#;
         let envelope: Envelope = serde_json::from_str(text).expect("an envelope");
-        let Body::Unknown(kept) = envelope.body else { panic!("known: {:?}", envelope.body) };
-        assert_eq!(kept.get(), r#"{"job_teleport":{"to":"mars"}}"#);
+        let Body::Unknown(raw) = envelope.body else { panic!("known: {:?}", envelope.body) };
+        assert_eq!(raw.get(), r#"{"job_teleport":{"to":"mars"}}"#);
     }
 
     #[test]
@@ -531,9 +531,9 @@ mod tests {
         let text = serde_json::to_string(&envelope).expect("json");
         let back: Envelope = serde_json::from_str(&text).expect("an envelope");
         let Body::Known(Message::JobResult { outcomes }) = back.body else { panic!("{text}") };
-        let crate::OutcomeKind::Succeeded { result: Some(kept) } = &outcomes[0].kind else {
+        let crate::OutcomeKind::Succeeded { result: Some(raw) } = &outcomes[0].kind else {
             panic!("{text}")
         };
-        assert_eq!(kept.get(), result.get());
+        assert_eq!(raw.get(), result.get());
     }
 }

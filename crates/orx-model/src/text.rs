@@ -342,7 +342,7 @@ pub fn truncate_cells(text: &str, most: usize, ascii: bool) -> Cow<'_, str> {
     if text.width() <= most {
         return Cow::Borrowed(text);
     }
-    let mut kept = String::new();
+    let mut cleaned = String::new();
     let mut used = 0;
     for c in text.chars() {
         let width = c.width().unwrap_or(0);
@@ -350,12 +350,12 @@ pub fn truncate_cells(text: &str, most: usize, ascii: bool) -> Cow<'_, str> {
             break;
         }
         used += width;
-        kept.push(c);
+        cleaned.push(c);
     }
     if most > 0 {
-        kept.push(if ascii { '~' } else { '…' });
+        cleaned.push(if ascii { '~' } else { '…' });
     }
-    Cow::Owned(kept)
+    Cow::Owned(cleaned)
 }
 
 /// Equal JSON text that is safe to show: unsafe characters that JSON allows are escaped.

@@ -5,18 +5,18 @@ use std::time::Duration;
 use orx_model::Timestamp;
 use orx_model::schedule::{CatchUp, Due};
 
-use crate::timing::{Pattern, Timing};
+use crate::timing::{DueRule, Timing};
 
 /// How to handle missed slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rule {
+pub struct CatchUpRule {
     /// How many of them are caught up.
     pub catch_up: CatchUp,
     /// Age up to which slots are caught up.
     pub window: Duration,
 }
 
-impl Rule {
+impl CatchUpRule {
     /// Delay up to which the newest slot is on time and fires under any policy: by then a new leader has
     /// taken over.
     pub const ON_TIME: Duration = Duration::from_secs(60);
@@ -31,7 +31,7 @@ impl Rule {
 
 /// A slot to fire now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Firing {
+pub struct DueSlot {
     /// The due time.
     pub slot: Timestamp,
     /// Its firing time, jitter included.
@@ -55,13 +55,13 @@ pub struct MissedRange {
 
 /// The decision on every slot up to now, for one transaction that sets `next` as the new due time.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Plan {
+pub struct CatchUpPlan {
     /// All slots that were missed before those in `missed`.
     pub range: Option<MissedRange>,
-    /// Slots to record as missed, oldest first; at most [`Rule::MISSED_ROWS`].
+    /// Slots to record as missed, oldest first; at most [`CatchUpRule::MISSED_ROWS`].
     pub missed: Vec<Timestamp>,
     /// Slots to fire, oldest first; at most [`CatchUp::ALL_MAX`] and the few that are on time.
-    pub fire: Vec<Firing>,
+    pub fire: Vec<DueSlot>,
     /// The next slot.
     pub next: Option<Due>,
 }
@@ -69,18 +69,23 @@ pub struct Plan {
 /// Decides on every slot after `handled`, up to now. `handled` is the newest slot that has its row
 /// in the ledger, or the time when the schedule was created or resumed.
 #[must_use]
-pub fn missed(timing: &Timing, handled: Timestamp, now: Timestamp, rule: Rule) -> Plan {
+pub fn missed(
+    timing: &Timing,
+    handled: Timestamp,
+    now: Timestamp,
+    rule: CatchUpRule,
+) -> CatchUpPlan {
     let limit = match rule.catch_up {
         CatchUp::None => 0,
         CatchUp::One => 1,
         CatchUp::All(most) => most.min(CatchUp::ALL_MAX) as usize,
     };
     // Slots are 1 s apart or more, so of those on time there are few.
-    let on_time_most = 2 + Rule::PROMPT.as_secs() as usize;
-    let wanted = limit + on_time_most + Rule::MISSED_ROWS + 1;
+    let on_time_most = 2 + CatchUpRule::PROMPT.as_secs() as usize;
+    let wanted = limit + on_time_most + CatchUpRule::MISSED_ROWS + 1;
     let mut slots = latest(timing, handled, now, wanted);
 
-    let mut plan = Plan::default();
+    let mut plan = CatchUpPlan::default();
     // The newest may still wait for its share of the jitter.
     if let Some(due) = slots.last().map(|slot| timing.due(*slot)).filter(|due| due.fire_at > now) {
         slots.pop();
@@ -94,7 +99,7 @@ pub fn missed(timing: &Timing, handled: Timestamp, now: Timestamp, rule: Rule) -
     while let Some(slot) = slots.pop() {
         let fire_at = timing.due(slot).fire_at;
         let late = now.saturating_since(fire_at);
-        let on_time = late <= if newest { Rule::ON_TIME } else { Rule::PROMPT };
+        let on_time = late <= if newest { CatchUpRule::ON_TIME } else { CatchUpRule::PROMPT };
         newest = false;
         let in_window = now.saturating_since(slot) <= rule.window;
         // One run is enough; a slot that is on time is that run.
@@ -103,11 +108,11 @@ pub fn missed(timing: &Timing, handled: Timestamp, now: Timestamp, rule: Rule) -
             CatchUp::None | CatchUp::All(_) => caught_up >= limit,
         };
         if on_time {
-            plan.fire.push(Firing { slot, fire_at, caught_up: false });
+            plan.fire.push(DueSlot { slot, fire_at, caught_up: false });
         } else if in_window && !enough {
             caught_up += 1;
-            plan.fire.push(Firing { slot, fire_at, caught_up: true });
-        } else if in_window && plan.missed.len() < Rule::MISSED_ROWS {
+            plan.fire.push(DueSlot { slot, fire_at, caught_up: true });
+        } else if in_window && plan.missed.len() < CatchUpRule::MISSED_ROWS {
             plan.missed.push(slot);
         } else {
             plan.range = timing.next_after(handled).map(|first| {
@@ -175,7 +180,7 @@ pub(crate) fn latest(
 
 /// How many slots after `after` and up to `until`, and whether that is exact.
 fn count(timing: &Timing, after: Timestamp, until: Timestamp) -> (u64, bool) {
-    if let Pattern::Interval { every_ms, .. } = timing.pattern() {
+    if let DueRule::Interval { every_ms, .. } = timing.pattern() {
         let Some(first) = timing.next_after(after).filter(|first| *first <= until) else {
             return (0, true);
         };
@@ -184,7 +189,7 @@ fn count(timing: &Timing, after: Timestamp, until: Timestamp) -> (u64, bool) {
     }
     let (mut at, mut count) = (after, 0);
     while let Some(slot) = timing.next_after(at).filter(|slot| *slot <= until) {
-        if count == Rule::COUNT_MAX {
+        if count == CatchUpRule::COUNT_MAX {
             return (count, false);
         }
         (at, count) = (slot, count + 1);

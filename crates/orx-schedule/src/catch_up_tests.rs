@@ -7,15 +7,17 @@ use orx_model::{Name, Timestamp};
 use proptest::prelude::*;
 
 use crate::oracle::{at, cron, expression, nth, utc, walk, zones};
-use crate::{Cron, Firing, MissedRange, NamedZone, Pattern, Plan, Rule, Timing, missed};
+use crate::{
+    CatchUpPlan, CatchUpRule, Cron, DueRule, DueSlot, MissedRange, NamedZone, Timing, missed,
+};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-fn rule(catch_up: &str, window: Duration) -> Rule {
-    Rule { catch_up: catch_up.parse().expect("a policy"), window }
+fn rule(catch_up: &str, window: Duration) -> CatchUpRule {
+    CatchUpRule { catch_up: catch_up.parse().expect("a policy"), window }
 }
 
-fn shown(plan: &Plan) -> String {
+fn shown(plan: &CatchUpPlan) -> String {
     let time = |at: Timestamp| at.to_string()[..19].to_owned();
     let mut lines = Vec::new();
     if let Some(range) = plan.range {
@@ -103,10 +105,10 @@ fn what_is_older_than_the_window_is_one_row() {
 #[test]
 fn a_year_of_seconds_is_decided_at_once_and_in_few_rows() {
     for when in [
-        Pattern::Cron("* * * * * *".parse().expect("an expression")),
-        Pattern::Interval { every_ms: 1_000, offset_ms: 0 },
+        DueRule::Cron("* * * * * *".parse().expect("an expression")),
+        DueRule::Interval { every_ms: 1_000, offset_ms: 0 },
     ] {
-        let interval = matches!(when, Pattern::Interval { .. });
+        let interval = matches!(when, DueRule::Interval { .. });
         let timing = Timing::new(when, NamedZone::default());
         let (from, now) = (at("2025-01-01T00:00:00Z"), at("2026-01-01T00:00:00.5Z"));
         let start = std::time::Instant::now();
@@ -115,7 +117,7 @@ fn a_year_of_seconds_is_decided_at_once_and_in_few_rows() {
         assert_eq!((plan.fire.len(), plan.missed.len()), (1_002, 100));
         let range = plan.range.expect("a range");
         let all = 365 * 86_400 - 1_102;
-        let count = if interval { (all, true) } else { (Rule::COUNT_MAX, false) };
+        let count = if interval { (all, true) } else { (CatchUpRule::COUNT_MAX, false) };
         assert_eq!((range.count, range.exact), count);
         assert_eq!(
             plan.missed.first().map(|slot| slot.as_millis()),
@@ -144,9 +146,9 @@ fn what_waits_for_its_jitter_is_neither_missed_nor_lost() {
     let early = Timestamp::from_millis(due.fire_at.as_millis() - 1);
     let handled = at("2026-01-01T00:00:00Z");
     let plan = missed(&timing, handled, early, rule("one", DAY));
-    assert_eq!(plan, Plan { next: Some(due), ..Plan::default() });
+    assert_eq!(plan, CatchUpPlan { next: Some(due), ..CatchUpPlan::default() });
     let plan = missed(&timing, handled, due.fire_at, rule("one", DAY));
-    let firing = Firing { slot: due.slot, fire_at: due.fire_at, caught_up: false };
+    let firing = DueSlot { slot: due.slot, fire_at: due.fire_at, caught_up: false };
     assert_eq!(plan.fire, [firing]);
     assert_eq!(plan.next, timing.next_due(due.slot));
 }
@@ -174,7 +176,7 @@ fn policies_read_as_they_print() {
 }
 
 /// The rule once more, on a plain list of every slot.
-fn expected(all: &[i64], now_ms: i64, rule: Rule) -> (Vec<(i64, bool)>, Vec<i64>) {
+fn expected(all: &[i64], now_ms: i64, rule: CatchUpRule) -> (Vec<(i64, bool)>, Vec<i64>) {
     let late = |slot: &i64| now_ms - slot * 1_000;
     let newest = all.last().copied();
     let on_time = |slot: &i64| late(slot) <= if Some(*slot) == newest { 60_000 } else { 2_000 };
@@ -195,14 +197,14 @@ fn expected(all: &[i64], now_ms: i64, rule: Rule) -> (Vec<(i64, bool)>, Vec<i64>
     (fire, lost)
 }
 
-fn check(timing: &Timing, all: &[i64], from: i64, now_ms: i64, rule: Rule) {
+fn check(timing: &Timing, all: &[i64], from: i64, now_ms: i64, rule: CatchUpRule) {
     let plan =
         missed(timing, Timestamp::from_millis(from * 1_000), Timestamp::from_millis(now_ms), rule);
     let (fire, lost) = expected(all, now_ms, rule);
     let fired: Vec<(i64, bool)> =
         plan.fire.iter().map(|f| (f.slot.as_millis() / 1_000, f.caught_up)).collect();
     assert_eq!(fired, fire);
-    assert!(plan.missed.len() <= Rule::MISSED_ROWS);
+    assert!(plan.missed.len() <= CatchUpRule::MISSED_ROWS);
     // Each slot has its row: in the range, by itself, or fired.
     let rows = lost.len() - plan.missed.len();
     let by_itself: Vec<i64> = plan.missed.iter().map(|slot| slot.as_millis() / 1_000).collect();
@@ -210,8 +212,8 @@ fn check(timing: &Timing, all: &[i64], from: i64, now_ms: i64, rule: Rule) {
     let range = (rows > 0).then(|| MissedRange {
         first: Timestamp::from_millis(lost[0] * 1_000),
         last: Timestamp::from_millis(lost[rows - 1] * 1_000),
-        count: (rows as u64).min(Rule::COUNT_MAX),
-        exact: rows as u64 <= Rule::COUNT_MAX,
+        count: (rows as u64).min(CatchUpRule::COUNT_MAX),
+        exact: rows as u64 <= CatchUpRule::COUNT_MAX,
     });
     assert_eq!(plan.range, range);
     let next = plan.next.map(|due| due.slot);
@@ -244,11 +246,11 @@ proptest! {
     ) {
         let zone = nth(place);
         let Ok(parsed) = expr.parse::<Cron>() else { return Ok(()) };
-        let timing = Timing::new(Pattern::Cron(parsed), zone.named());
+        let timing = Timing::new(DueRule::Cron(parsed), zone.named());
         let from = at("2016-01-01T00:00:00Z").as_millis() / 1_000 + hour * 3_600;
         let now_ms = (from + down * 60) * 1_000 + late_ms;
         let all = walk(zone, &expr, from, now_ms / 1_000, 60);
-        check(&timing, &all, from, now_ms, Rule { catch_up, window });
+        check(&timing, &all, from, now_ms, CatchUpRule { catch_up, window });
     }
 
     #[test]
@@ -256,12 +258,12 @@ proptest! {
         every in 1_i64..5_000, from in 0_i64..2_000_000_000, down in 0_i64..2_000_000,
         late_ms in 0_i64..1_000, catch_up in policy(), window in window(),
     ) {
-        let when = Pattern::Interval { every_ms: every as u64 * 1_000, offset_ms: 0 };
+        let when = DueRule::Interval { every_ms: every as u64 * 1_000, offset_ms: 0 };
         let timing = Timing::new(when, NamedZone::default());
         let down = down.min(every * 9_000);
         let all: Vec<i64> =
             (from + 1..=from + down).filter(|at| at % every == 0).collect();
-        check(&timing, &all, from, (from + down) * 1_000 + late_ms, Rule { catch_up, window });
+        check(&timing, &all, from, (from + down) * 1_000 + late_ms, CatchUpRule { catch_up, window });
     }
 
     #[test]

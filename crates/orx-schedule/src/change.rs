@@ -87,7 +87,7 @@ fn with_args(old: Option<&Json>, set: &BTreeMap<String, Json>) -> Result<Json, S
     let mut args: BTreeMap<String, Json> = match old.map(|args| args.get()) {
         None | Some("null") => BTreeMap::new(),
         Some(text) => serde_json::from_str(text).map_err(|_| {
-            wrong("the arguments are no JSON object: give them whole, or take them away first")
+            wrong("the arguments are no JSON object: replace them whole, or remove them first")
         })?,
     };
     args.extend(set.iter().map(|(name, value)| (name.clone(), value.clone())));

@@ -27,7 +27,7 @@ fn lines(old: &ScheduleSpec, new: &ScheduleSpec) -> String {
 }
 
 #[test]
-fn null_takes_a_value_away_and_what_is_left_out_stays() {
+fn null_removes_a_value_and_an_absent_value_stays() {
     let change = change(&json!({"end": null, "max_runs": null, "job": {"queue": null}}));
     let new = apply(&change, &spec()).expect("a change");
     assert_eq!((new.end, new.max_runs, new.job.queue.clone()), (None, None, None));

@@ -80,7 +80,7 @@ pub struct Options {
 
 /// A line that became a schedule.
 #[derive(Debug, Clone, Serialize)]
-pub struct Entry {
+pub struct CrontabEntry {
     /// Line number, from 1.
     pub line: usize,
     /// Program and hash of its command: equal for lines with the same command.
@@ -89,7 +89,7 @@ pub struct Entry {
     pub spec: ScheduleSpec,
 }
 
-impl Entry {
+impl CrontabEntry {
     /// The name of its program.
     pub(crate) fn program(&self) -> &str {
         program_of(&self.key)
@@ -122,7 +122,7 @@ pub struct Note {
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Crontab {
     /// The entries, in the order of lines.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<CrontabEntry>,
     /// The parts that are not imported, in order.
     pub notes: Vec<Note>,
     /// Valid lines whose meaning depends on a wrong line above.
@@ -184,7 +184,7 @@ pub fn read(text: &str, options: &Options) -> Result<(Crontab, Vec<LineError>), 
         let (most, found) = (limits::BODY_BYTES, text.len());
         return Err(whole(format!("a crontab is at most {most} bytes, found {found}")));
     }
-    let mut reader = Reader::new(options);
+    let mut reader = CrontabParser::new(options);
     for (place, line) in text.lines().enumerate() {
         if place >= LINES {
             return Err(whole(format!("a crontab is at most {LINES} lines")));
@@ -201,7 +201,7 @@ pub fn read(text: &str, options: &Options) -> Result<(Crontab, Vec<LineError>), 
 
 type Wrong = (Option<CronField>, String);
 
-struct Reader<'a> {
+struct CrontabParser<'a> {
     options: &'a Options,
     line: usize,
     zone: NamedZone,
@@ -221,7 +221,7 @@ struct Reader<'a> {
 #[derive(Debug, Default, Clone)]
 struct Variables(Arc<BTreeMap<String, String>>);
 
-impl<'a> Reader<'a> {
+impl<'a> CrontabParser<'a> {
     fn new(options: &'a Options) -> Self {
         Self {
             options,
@@ -288,14 +288,14 @@ impl<'a> Reader<'a> {
                 self.mails = !value.is_empty();
                 if self.mails && self.options.on_failure.is_none() {
                     self.note(
-                        "`MAILTO` is left out: output is kept with the job, not mailed; \
+                        "`MAILTO` is left out: orx stores output with the job and mails none; \
                          `--on-failure NAME` enqueues a job of that type when a run fails",
                     );
                 }
                 return Ok(());
             }
             "MAILFROM" | "CONTENT_TYPE" | "CONTENT_TRANSFER_ENCODING" => {
-                self.note(format!("`{name}` is left out: output is kept with the job, not mailed"));
+                self.note(format!("`{name}` is left out: orx stores output with the job and mails none"));
                 return Ok(());
             }
             "RANDOM_DELAY" => {
@@ -321,7 +321,7 @@ impl<'a> Reader<'a> {
         let variables = Arc::make_mut(&mut self.variables.0);
         // Limited, because the variables are copied to every entry.
         if variables.len() >= limits::TAGS * 4 && !variables.contains_key(name) {
-            return Err((None, format!("at most {} variables are kept", limits::TAGS * 4)));
+            return Err((None, format!("expected at most {} variables", limits::TAGS * 4)));
         }
         variables.insert(name.to_owned(), value);
         Ok(())
@@ -400,7 +400,7 @@ impl<'a> Reader<'a> {
             });
             return Ok(());
         }
-        self.crontab.entries.push(Entry { line: self.line, key, spec: checked.into() });
+        self.crontab.entries.push(CrontabEntry { line: self.line, key, spec: checked.into() });
         Ok(())
     }
 

@@ -48,7 +48,7 @@ fn a_crontab_becomes_schedules() {
     9: backup.sh-6e53cb = cron @daily in America/New_York ["/bin/bash", "-c", "backup.sh"] stdin None cwd None env ["PATH", "SHELL"]
     10: mail-e9b8c7 = cron */10 * * * * in America/New_York ["/bin/bash", "-c", "A=b mail -s \"10% off\" ops"] stdin Some("SGVsbG8sCmxpbmUgMiAlIGRvbmUK") cwd None env ["PATH", "SHELL"]
     13: make-25ea28 = cron 0 0 1 * * in Europe/Berlin ["/bin/bash", "-c", "cd /srv && make"] stdin None cwd Some("/srv") env ["HOME", "PATH", "SHELL"]
-    note 3: `MAILTO` is left out: output is kept with the job, not mailed; `--on-failure NAME` enqueues a job of that type when a run fails
+    note 3: `MAILTO` is left out: orx stores output with the job and mails none; `--on-failure NAME` enqueues a job of that type when a run fails
     "#);
 }
 

@@ -97,9 +97,9 @@ impl ScheduleFile {
 
 /// A duration as people write it: `90s`, `2h30m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span(pub Duration);
+pub struct FileDuration(pub Duration);
 
-impl Span {
+impl FileDuration {
     fn of(ms: u64) -> Self {
         Self(Duration::from_millis(ms))
     }
@@ -109,13 +109,13 @@ impl Span {
     }
 }
 
-impl Serialize for Span {
+impl Serialize for FileDuration {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&format_exact(self.0))
     }
 }
 
-impl<'de> Deserialize<'de> for Span {
+impl<'de> Deserialize<'de> for FileDuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
         parse_duration(&text).map(Self).map_err(serde::de::Error::custom)
@@ -134,10 +134,10 @@ pub struct FileSchedule {
     pub cron: Option<CronExpr>,
     /// Interval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub every: Option<Span>,
+    pub every: Option<FileDuration>,
     /// Offset of the interval; with `every` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub offset: Option<Span>,
+    pub offset: Option<FileDuration>,
     /// One instant.
     #[serde(default, deserialize_with = "instant", skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
@@ -146,7 +146,7 @@ pub struct FileSchedule {
     pub zone: ZoneName,
     /// Longest random delay after the due time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub jitter: Option<Span>,
+    pub jitter: Option<FileDuration>,
     /// Time before which it is not due.
     #[serde(default, deserialize_with = "instant", skip_serializing_if = "Option::is_none")]
     pub start: Option<Timestamp>,
@@ -161,13 +161,13 @@ pub struct FileSchedule {
     pub catch_up: CatchUp,
     /// Age up to which missed due times are caught up.
     #[serde(default = "window_default")]
-    pub window: Span,
+    pub window: FileDuration,
     /// What it does while its previous run has not ended.
     #[serde(default, serialize_with = "typed")]
     pub overlap: Overlap,
     /// How late a due time may be before it is reported as missed.
     #[serde(default = "tolerance_default")]
-    pub tolerance: Span,
+    pub tolerance: FileDuration,
     /// Job type that is enqueued for missed due times.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_missed: Option<Name>,
@@ -178,12 +178,12 @@ pub struct FileSchedule {
     pub job: FileJob,
 }
 
-fn window_default() -> Span {
-    Span::of(ScheduleSpec::WINDOW_MS)
+fn window_default() -> FileDuration {
+    FileDuration::of(ScheduleSpec::WINDOW_MS)
 }
 
-fn tolerance_default() -> Span {
-    Span::of(ScheduleSpec::TOLERANCE_MS)
+fn tolerance_default() -> FileDuration {
+    FileDuration::of(ScheduleSpec::TOLERANCE_MS)
 }
 
 /// Parsed here, so that an error has its position in the file.
@@ -228,13 +228,13 @@ pub struct FileJob {
     pub retries: Option<u32>,
     /// Wait before the first retry.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub backoff: Option<Span>,
+    pub backoff: Option<FileDuration>,
     /// Longest run of an attempt; `0s` is without limit.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<Span>,
+    pub timeout: Option<FileDuration>,
     /// Time after the due time within which the job must start.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub expires: Option<Span>,
+    pub expires: Option<FileDuration>,
     /// What happens when its worker or server is lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_lost: Option<OnLost>,
@@ -295,7 +295,7 @@ impl FileSchedule {
         let timing = match (&self.cron, self.every, self.at) {
             (Some(cron), None, None) => When::Cron(cron.clone()),
             (None, Some(every), None) => {
-                let offset_ms = self.offset.map_or(0, Span::ms);
+                let offset_ms = self.offset.map_or(0, FileDuration::ms);
                 When::Interval { every_ms: every.ms(), offset_ms }
             }
             (None, None, Some(at)) => When::Once(at),
@@ -317,7 +317,7 @@ impl FileSchedule {
             id: self.id.clone(),
             timing,
             zone: self.zone.clone(),
-            jitter_ms: self.jitter.map_or(0, Span::ms),
+            jitter_ms: self.jitter.map_or(0, FileDuration::ms),
             start: self.start,
             end: self.end,
             max_runs: self.max_runs,
@@ -353,9 +353,9 @@ impl FileJob {
             queue: self.queue.clone(),
             priority: self.priority,
             retries: self.retries,
-            backoff_ms: self.backoff.map(Span::ms),
-            timeout_ms: self.timeout.map(Span::ms),
-            expires_ms: self.expires.map(Span::ms),
+            backoff_ms: self.backoff.map(FileDuration::ms),
+            timeout_ms: self.timeout.map(FileDuration::ms),
+            expires_ms: self.expires.map(FileDuration::ms),
             on_lost: self.on_lost,
             require: self.require.clone(),
             tags: self.tags.clone(),
@@ -387,8 +387,8 @@ impl From<&ScheduleSpec> for FileSchedule {
         match &spec.timing {
             When::Cron(expr) => cron = Some(expr.clone()),
             When::Interval { every_ms, offset_ms } => {
-                every = Some(Span::of(*every_ms));
-                offset = (*offset_ms > 0).then(|| Span::of(*offset_ms));
+                every = Some(FileDuration::of(*every_ms));
+                offset = (*offset_ms > 0).then(|| FileDuration::of(*offset_ms));
             }
             When::Once(instant) => at = Some(*instant),
         }
@@ -399,14 +399,14 @@ impl From<&ScheduleSpec> for FileSchedule {
             offset,
             at,
             zone: spec.zone.clone(),
-            jitter: (spec.jitter_ms > 0).then(|| Span::of(spec.jitter_ms)),
+            jitter: (spec.jitter_ms > 0).then(|| FileDuration::of(spec.jitter_ms)),
             start: spec.start,
             end: spec.end,
             max_runs: spec.max_runs,
             catch_up: spec.catch_up,
-            window: Span::of(spec.window_ms),
+            window: FileDuration::of(spec.window_ms),
             overlap: spec.overlap,
-            tolerance: Span::of(spec.tolerance_ms),
+            tolerance: FileDuration::of(spec.tolerance_ms),
             on_missed: spec.on_missed.clone(),
             on_failure: spec.on_failure.clone(),
             job: FileJob::from(&spec.job),
@@ -424,9 +424,9 @@ impl From<&EnqueueRequest> for FileJob {
             queue: job.queue.clone(),
             priority: job.priority,
             retries: job.retries,
-            backoff: job.backoff_ms.map(Span::of),
-            timeout: job.timeout_ms.map(Span::of),
-            expires: job.expires_ms.map(Span::of),
+            backoff: job.backoff_ms.map(FileDuration::of),
+            timeout: job.timeout_ms.map(FileDuration::of),
+            expires: job.expires_ms.map(FileDuration::of),
             on_lost: job.on_lost,
             correlation_id: job.correlation_id.clone(),
             by: job.by.clone(),

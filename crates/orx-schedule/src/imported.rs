@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use orx_model::Name;
 use orx_model::schedule::{Imported, ScheduleSpec};
 
-use crate::crontab::Entry;
+use crate::crontab::CrontabEntry;
 use crate::timing::{hash, mix};
 
 /// Checks the length and characters of the import's texts; the error is in words.
@@ -44,7 +44,7 @@ pub fn is_edited(spec: &ScheduleSpec) -> bool {
 
 /// An existing schedule.
 #[derive(Debug, Clone, Copy)]
-pub struct There<'a> {
+pub struct ExistingSchedule<'a> {
     /// The schedule; its secrets may be masked.
     pub spec: &'a ScheduleSpec,
     /// Its version.
@@ -55,7 +55,7 @@ pub struct There<'a> {
 
 /// The decision on a line, or on a schedule whose line was removed.
 #[derive(Debug, Clone)]
-pub struct Step {
+pub struct ImportStep {
     /// The line; `None` where it was removed.
     pub line: Option<usize>,
     /// The schedule to write; the existing one where its line was removed.
@@ -63,12 +63,12 @@ pub struct Step {
     /// The version of the existing schedule.
     pub version: Option<u64>,
     /// The action.
-    pub what: What,
+    pub what: ImportAction,
 }
 
 /// The action of an import on a line or an earlier schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
+pub enum ImportAction {
     /// Create the schedule, or change it to match the line.
     Write,
     /// The schedule was changed and its line was not: it stays.
@@ -87,8 +87,12 @@ pub enum What {
 
 /// Compares a crontab with the existing schedules: one step for each line, then the removed ones.
 #[must_use]
-pub fn reconcile(entries: Vec<Entry>, source: &str, there: &[There<'_>]) -> Vec<Step> {
-    let mut owned: Vec<(There<'_>, &Imported)> = there
+pub fn reconcile(
+    entries: Vec<CrontabEntry>,
+    source: &str,
+    there: &[ExistingSchedule<'_>],
+) -> Vec<ImportStep> {
+    let mut owned: Vec<(ExistingSchedule<'_>, &Imported)> = there
         .iter()
         .filter_map(|one| Some((*one, one.spec.imported.as_ref()?)))
         .filter(|(_, imported)| imported.source == source)
@@ -111,39 +115,44 @@ pub fn reconcile(entries: Vec<Entry>, source: &str, there: &[There<'_>]) -> Vec<
                 let same =
                     spec.imported.as_ref().is_some_and(|it| it.fingerprint == imported.fingerprint);
                 let what = match (there.edited, same) {
-                    (false, _) => What::Write,
-                    (true, true) => What::Edited,
-                    (true, false) => What::Conflict,
+                    (false, _) => ImportAction::Write,
+                    (true, true) => ImportAction::Edited,
+                    (true, false) => ImportAction::Conflict,
                 };
                 (Some(there.version), what)
             }
             None => match there.iter().find(|one| one.spec.id == spec.id) {
-                None => (None, What::Write),
-                Some(one) if one.spec.imported.is_none() => (Some(one.version), What::Stranger),
-                Some(one) => (Some(one.version), What::Foreign),
+                None => (None, ImportAction::Write),
+                Some(one) if one.spec.imported.is_none() => {
+                    (Some(one.version), ImportAction::Stranger)
+                }
+                Some(one) => (Some(one.version), ImportAction::Foreign),
             },
         };
-        steps.push(Step { line, spec, version, what });
+        steps.push(ImportStep { line, spec, version, what });
     }
     let left = (0..owned.len()).filter(|place| !matched.contains(&Some(*place)));
     steps.extend(left.map(|place| {
         let (there, _) = owned[place];
-        let what = if there.edited { What::GoneEdited } else { What::Gone };
-        Step { line: None, spec: there.spec.clone(), version: Some(there.version), what }
+        let what = if there.edited { ImportAction::GoneEdited } else { ImportAction::Gone };
+        ImportStep { line: None, spec: there.spec.clone(), version: Some(there.version), what }
     }));
     steps
 }
 
 /// For each entry, the index of its earlier schedule.
-fn matches(entries: &[Entry], owned: &[(There<'_>, &Imported)]) -> Vec<Option<usize>> {
-    type Same = fn(&Entry, &ScheduleSpec, &Imported) -> bool;
-    fn when(entry: &Entry, spec: &ScheduleSpec) -> bool {
+fn matches(
+    entries: &[CrontabEntry],
+    owned: &[(ExistingSchedule<'_>, &Imported)],
+) -> Vec<Option<usize>> {
+    type Same = fn(&CrontabEntry, &ScheduleSpec, &Imported) -> bool;
+    fn when(entry: &CrontabEntry, spec: &ScheduleSpec) -> bool {
         entry.spec.timing == spec.timing && entry.spec.zone == spec.zone
     }
-    fn line(entry: &Entry, imported: &Imported) -> bool {
+    fn line(entry: &CrontabEntry, imported: &Imported) -> bool {
         entry.line as u64 == imported.line
     }
-    fn program(entry: &Entry, imported: &Imported) -> bool {
+    fn program(entry: &CrontabEntry, imported: &Imported) -> bool {
         entry.program() == program_of(&imported.key)
     }
     // The surest match first: several lines with one command keep their own times.
@@ -169,7 +178,7 @@ fn matches(entries: &[Entry], owned: &[(There<'_>, &Imported)]) -> Vec<Option<us
     }
     // A line that moved and was edited, where the match is unique.
     for at in 0..entries.len() {
-        let alike = |other: &Entry| other.program() == entries[at].program();
+        let alike = |other: &CrontabEntry| other.program() == entries[at].program();
         let others = entries.iter().zip(&found).filter(|(it, found)| found.is_none() && alike(it));
         let mut left = free.iter().filter(|place| program(&entries[at], owned[**place].1));
         if let (None, 1, Some(place), None) =

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use crate::crontab::{self, Options};
 use crate::program::program;
-use crate::{There, What, diff, is_edited, reconcile};
+use crate::{ExistingSchedule, ImportAction, diff, is_edited, reconcile};
 
 /// What stands on a server, by id.
 type Server = BTreeMap<String, ScheduleSpec>;
@@ -15,31 +15,33 @@ type Server = BTreeMap<String, ScheduleSpec>;
 /// Imports as `orx schedule import` does, and says what it did.
 fn import(server: &mut Server, source: &str, text: &str, prune: bool) -> String {
     let tab = crontab::parse(text, &Options::default()).expect("a crontab");
-    let there: Vec<There<'_>> =
-        server.values().map(|spec| There { spec, version: 1, edited: is_edited(spec) }).collect();
+    let there: Vec<ExistingSchedule<'_>> = server
+        .values()
+        .map(|spec| ExistingSchedule { spec, version: 1, edited: is_edited(spec) })
+        .collect();
     let steps = reconcile(tab.entries, source, &there);
-    let mut said = Vec::new();
+    let mut lines = Vec::new();
     for step in steps {
         let id = step.spec.id.to_string();
         let what = match (step.what, server.get(&id)) {
-            (What::Write, None) => "created".to_owned(),
-            (What::Write, Some(old)) => {
+            (ImportAction::Write, None) => "created".to_owned(),
+            (ImportAction::Write, Some(old)) => {
                 let fields = diff(old, &step.spec).into_iter().map(|it| it.field);
                 format!("changed {:?}", fields.collect::<Vec<_>>())
             }
             (other, _) => format!("{other:?}"),
         };
-        said.push(format!(
+        lines.push(format!(
             "{}{id}: {what}",
             step.line.map(|it| format!("{it} ")).unwrap_or_default()
         ));
         match step.what {
-            What::Write => drop(server.insert(id, step.spec)),
-            What::Gone if prune => drop(server.remove(&id)),
+            ImportAction::Write => drop(server.insert(id, step.spec)),
+            ImportAction::Gone if prune => drop(server.remove(&id)),
             _ => {}
         }
     }
-    said.join("\n")
+    lines.join("\n")
 }
 
 /// When and what, as the file and the server have it.
@@ -87,8 +89,8 @@ fn what_somebody_changed_since_is_left_and_named() {
         spec.jitter_ms = 1_000;
         assert!(is_edited(spec));
     }
-    let said = import(&mut server, "a", "1 1 * * * /x/run a\n2 3 * * * /x/other\n", true);
-    insta::assert_snapshot!(said, @r"
+    let lines = import(&mut server, "a", "1 1 * * * /x/run a\n2 3 * * * /x/other\n", true);
+    insta::assert_snapshot!(lines, @r"
     1 run-343c7b: Edited
     2 other-2ede3a: Conflict
     third-d8987c: GoneEdited
@@ -128,8 +130,8 @@ fn an_id_is_the_name_of_the_script() {
         "/bin/true >/dev/null 2>&1",
         "$HOME/bin/job",
     ];
-    let said = commands.map(|command| format!("{}: {command}", program(command)));
-    insta::assert_snapshot!(said.join("\n"), @r#"
+    let lines = commands.map(|command| format!("{}: {command}", program(command)));
+    insta::assert_snapshot!(lines.join("\n"), @r#"
     backup.sh: cd /srv/app && ./bin/backup.sh --all
     make: cd /srv; make
     report: A=b B="c" /usr/local/bin/report

@@ -56,13 +56,15 @@ mod timing_tests;
 #[cfg(test)]
 mod zone_tests;
 
-pub use self::catch_up::{Firing, MissedRange, Plan, Rule, missed};
+pub use self::catch_up::{CatchUpPlan, CatchUpRule, DueSlot, MissedRange, missed};
 pub use self::change::{apply, diff};
 pub use self::cron::{Cron, CronError, CronField};
-pub use self::file::{FileCommand, FileJob, FileProblem, FileSchedule, ScheduleFile, Span};
-pub use self::imported::{Step, There, What, fingerprint, is_edited, reconcile};
+pub use self::file::{FileCommand, FileDuration, FileJob, FileProblem, FileSchedule, ScheduleFile};
+pub use self::imported::{
+    ExistingSchedule, ImportAction, ImportStep, fingerprint, is_edited, reconcile,
+};
 pub use self::lint::{Warning, WarningCode, lint};
 pub use self::preview::{DayEffect, DayMark, PREVIEW_MAX, Previewed, preview};
 pub use self::spec::{Schedule, SpecProblem, SpecProblems};
-pub use self::timing::{Pattern, Timing};
+pub use self::timing::{DueRule, Timing};
 pub use self::zone::{NamedZone, ParseZoneError, Zone};

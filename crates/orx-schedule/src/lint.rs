@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::cron::{Cron, CronField, days_of};
 use crate::preview::{ClockChange, minute_text};
 use crate::spec::Schedule;
-use crate::timing::{Pattern, Timing};
+use crate::timing::{DueRule, Timing};
 
 /// The kind of a warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -91,7 +91,7 @@ pub fn lint(schedule: &Schedule, from: Timestamp) -> Vec<Warning> {
         warnings.add(WarningCode::NeverDue, format!("no due time is left after {from}"));
         return warnings.0;
     }
-    if let Pattern::Cron(expr) = timing.pattern() {
+    if let DueRule::Cron(expr) = timing.pattern() {
         clock(&mut warnings, expr, timing, from);
         days(&mut warnings, expr);
         steps(&mut warnings, expr);
@@ -230,8 +230,10 @@ fn gaps(warnings: &mut Warnings, schedule: &Schedule, from: Timestamp) {
     let Some(shortest) = shortest else { return };
     let gap = format_duration(shortest);
     if shortest <= Duration::from_secs(60) {
-        warnings
-            .add(WarningCode::Frequent, format!("it is due every {gap}: each run is a job kept"));
+        warnings.add(
+            WarningCode::Frequent,
+            format!("it is due every {gap}: each run adds a job to the store"),
+        );
     }
     if u128::from(schedule.jitter_ms) >= shortest.as_millis() {
         warnings.add(

@@ -10,7 +10,7 @@ use orx_model::Timestamp;
 use orx_model::schedule::ScheduleSpec;
 use proptest::prelude::*;
 
-use crate::timing::{Pattern, Timing};
+use crate::timing::{DueRule, Timing};
 
 pub(crate) fn at(text: &str) -> Timestamp {
     text.parse().expect("a time")
@@ -69,7 +69,7 @@ pub(crate) fn utc() -> Tz {
 
 pub(crate) fn cron(text: &str, zone: Tz) -> Timing {
     let expr = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
-    Timing::new(Pattern::Cron(expr), zone.named())
+    Timing::new(DueRule::Cron(expr), zone.named())
 }
 
 /// Every slot after `after` and up to `until`, in seconds.
@@ -88,9 +88,9 @@ pub(crate) fn slots(timing: &Timing, after: i64, until: i64) -> Vec<i64> {
 }
 
 /// A time and its expression, matched by reading the text anew for every question.
-pub(crate) struct Plain(Vec<String>);
+pub(crate) struct PlainTime(Vec<String>);
 
-impl Plain {
+impl PlainTime {
     pub(crate) fn new(text: &str) -> Self {
         let mut words: Vec<String> = text.split(' ').map(str::to_lowercase).collect();
         if words.len() == 5 {
@@ -153,7 +153,7 @@ pub(crate) fn wall(zone: Tz, at: i64) -> i64 {
 /// Walks real time in steps of a minute (or a second), as cron itself does, and says at which
 /// instants it starts the command.
 pub(crate) fn walk(zone: Tz, text: &str, after: i64, until: i64, step: i64) -> Vec<i64> {
-    let expr = Plain::new(text);
+    let expr = PlainTime::new(text);
     let mut found = Vec::new();
     // Far enough back to know which wall times have been shown before `after`.
     let mut now = after.div_euclid(step) * step - 30 * 3_600;

@@ -2,11 +2,11 @@
 
 use orx_model::schedule::{Overlap, SkipReason};
 
-use crate::catch_up::Firing;
+use crate::catch_up::DueSlot;
 
 /// The runs of a schedule that have not ended when a slot is fired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Before {
+pub enum PreviousRuns {
     /// All runs have ended.
     #[default]
     Ended,
@@ -29,24 +29,28 @@ pub enum Decision {
     Skip(SkipReason),
 }
 
-/// The actions for the slots of one [`super::Plan`].
+/// The actions for the slots of one [`super::CatchUpPlan`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Decisions {
     /// The actions, in the order of the plan.
-    pub slots: Vec<(Firing, Decision)>,
+    pub slots: Vec<(DueSlot, Decision)>,
     /// Whether the last allowed run was created: later slots are not due.
     pub ended: bool,
 }
 
 /// The action for one slot, given the runs before it.
 #[must_use]
-pub fn decide(overlap: Overlap, before: Before) -> Decision {
+pub fn decide(overlap: Overlap, before: PreviousRuns) -> Decision {
     match (overlap, before) {
-        (_, Before::Ended) | (Overlap::Allow, _) => Decision::Run,
-        (Overlap::Skip, Before::Running | Before::Waiting) => Decision::Skip(SkipReason::Overlap),
-        (Overlap::QueueOne, Before::Running) => Decision::Wait,
-        (Overlap::QueueOne, Before::Waiting) => Decision::Skip(SkipReason::OneWaits),
-        (Overlap::CancelOld, Before::Running | Before::Waiting) => Decision::CancelThenRun,
+        (_, PreviousRuns::Ended) | (Overlap::Allow, _) => Decision::Run,
+        (Overlap::Skip, PreviousRuns::Running | PreviousRuns::Waiting) => {
+            Decision::Skip(SkipReason::Overlap)
+        }
+        (Overlap::QueueOne, PreviousRuns::Running) => Decision::Wait,
+        (Overlap::QueueOne, PreviousRuns::Waiting) => Decision::Skip(SkipReason::OneWaits),
+        (Overlap::CancelOld, PreviousRuns::Running | PreviousRuns::Waiting) => {
+            Decision::CancelThenRun
+        }
     }
 }
 
@@ -58,8 +62,8 @@ pub fn decide(overlap: Overlap, before: Before) -> Decision {
 #[must_use]
 pub fn decide_all(
     overlap: Overlap,
-    firings: &[Firing],
-    mut before: Before,
+    firings: &[DueSlot],
+    mut before: PreviousRuns,
     mut runs_left: Option<u64>,
 ) -> Decisions {
     let mut decided = Decisions { ended: runs_left == Some(0), ..Decisions::default() };
@@ -78,8 +82,8 @@ pub fn decide_all(
         }
         after_caught_up = firing.caught_up;
         before = match decision {
-            Decision::Wait => Before::Waiting,
-            Decision::Run | Decision::CancelThenRun | Decision::Skip(_) => Before::Running,
+            Decision::Wait => PreviousRuns::Waiting,
+            Decision::Run | Decision::CancelThenRun | Decision::Skip(_) => PreviousRuns::Running,
         };
         runs_left = runs_left.map(|left| left - 1);
         decided.ended = runs_left == Some(0);
@@ -94,9 +98,9 @@ mod tests {
     use super::*;
     use orx_model::Timestamp;
 
-    fn firings(caught_up: &[bool]) -> Vec<Firing> {
+    fn firings(caught_up: &[bool]) -> Vec<DueSlot> {
         let at = |place: usize| Timestamp::from_millis(place as i64 * 60_000);
-        let firing = |(place, caught_up): (usize, &bool)| Firing {
+        let firing = |(place, caught_up): (usize, &bool)| DueSlot {
             slot: at(place),
             fire_at: at(place),
             caught_up: *caught_up,
@@ -104,7 +108,12 @@ mod tests {
         caught_up.iter().enumerate().map(firing).collect()
     }
 
-    fn shown(overlap: Overlap, caught_up: &[bool], before: Before, left: Option<u64>) -> String {
+    fn shown(
+        overlap: Overlap,
+        caught_up: &[bool],
+        before: PreviousRuns,
+        left: Option<u64>,
+    ) -> String {
         let decided = decide_all(overlap, &firings(caught_up), before, left);
         let all: Vec<String> = decided.slots.iter().map(|(_, d)| format!("{d:?}")).collect();
         format!("{overlap}: {}{}", all.join(", "), if decided.ended { ", the end" } else { "" })
@@ -114,7 +123,7 @@ mod tests {
     fn each_overlap_after_each_run() {
         let mut table = Vec::new();
         for overlap in Overlap::ALL {
-            let row = [Before::Ended, Before::Running, Before::Waiting]
+            let row = [PreviousRuns::Ended, PreviousRuns::Running, PreviousRuns::Waiting]
                 .map(|before| format!("{:?}", decide(overlap, before)));
             table.push(format!("{overlap}: {}", row.join(", ")));
         }
@@ -128,21 +137,23 @@ mod tests {
 
     #[test]
     fn what_is_caught_up_runs_one_after_another_unless_overlap_is_allowed() {
-        let rows = Overlap::ALL.map(|o| shown(o, &[true, true, false], Before::Ended, None));
+        let rows = Overlap::ALL.map(|o| shown(o, &[true, true, false], PreviousRuns::Ended, None));
         insta::assert_snapshot!(rows.join("\n"), @r"
         skip: Run, Wait, Wait
         allow: Run, Run, Run
         queue-one: Run, Wait, Wait
         cancel-old: Run, Wait, Wait
         ");
-        let rows = Overlap::ALL.map(|o| shown(o, &[true, true, false], Before::Running, None));
+        let rows =
+            Overlap::ALL.map(|o| shown(o, &[true, true, false], PreviousRuns::Running, None));
         insta::assert_snapshot!(rows.join("\n"), @r"
         skip: Skip(Overlap), Skip(Overlap), Skip(Overlap)
         allow: Run, Run, Run
         queue-one: Wait, Wait, Wait
         cancel-old: CancelThenRun, Wait, Wait
         ");
-        let rows = Overlap::ALL.map(|o| shown(o, &[false, false, false], Before::Ended, None));
+        let rows =
+            Overlap::ALL.map(|o| shown(o, &[false, false, false], PreviousRuns::Ended, None));
         insta::assert_snapshot!(rows.join("\n"), @r"
         skip: Run, Skip(Overlap), Skip(Overlap)
         allow: Run, Run, Run
@@ -154,15 +165,15 @@ mod tests {
     #[test]
     fn after_the_last_run_nothing_is_due() {
         assert_eq!(
-            shown(Overlap::Allow, &[true, true, false], Before::Ended, Some(2)),
+            shown(Overlap::Allow, &[true, true, false], PreviousRuns::Ended, Some(2)),
             "allow: Run, Run, the end"
         );
         assert_eq!(
-            shown(Overlap::Skip, &[false, false], Before::Running, Some(1)),
+            shown(Overlap::Skip, &[false, false], PreviousRuns::Running, Some(1)),
             "skip: Skip(Overlap), Skip(Overlap)",
             "a slot that is skipped is no run"
         );
-        assert_eq!(shown(Overlap::Skip, &[false], Before::Ended, Some(0)), "skip: , the end");
+        assert_eq!(shown(Overlap::Skip, &[false], PreviousRuns::Ended, Some(0)), "skip: , the end");
     }
 
     proptest! {
@@ -171,12 +182,12 @@ mod tests {
         fn runs_are_side_by_side_only_where_allowed(
             overlap in prop::sample::select(Overlap::ALL.to_vec()),
             caught_up in 0_usize..6, on_time in 0_usize..4, left in prop::option::of(0_u64..8),
-            before in prop::sample::select(vec![Before::Ended, Before::Running, Before::Waiting]),
+            before in prop::sample::select(vec![PreviousRuns::Ended, PreviousRuns::Running, PreviousRuns::Waiting]),
         ) {
             let mut all = vec![true; caught_up];
             all.resize(caught_up + on_time, false);
             let decided = decide_all(overlap, &firings(&all), before, left);
-            let mut going = u32::from(before != Before::Ended);
+            let mut going = u32::from(before != PreviousRuns::Ended);
             let mut made = 0;
             for (_, decision) in &decided.slots {
                 match decision {
@@ -194,7 +205,7 @@ mod tests {
                 prop_assert_eq!(decided.slots.len(), all.len());
             }
             // With nothing going on before, all that are caught up are run.
-            if before == Before::Ended && left.is_none() {
+            if before == PreviousRuns::Ended && left.is_none() {
                 prop_assert!(made >= caught_up as u64);
             }
         }

@@ -8,7 +8,7 @@ use orx_model::time::format_exact;
 use serde::{Deserialize, Serialize};
 
 use crate::rules::Segment;
-use crate::timing::{Pattern, Timing};
+use crate::timing::{DueRule, Timing};
 
 /// The effect of a clock change on a due time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -140,7 +140,7 @@ impl ClockChange {
 fn effect(timing: &Timing, slot: Timestamp) -> Option<DayEffect> {
     const DAY: i64 = 24 * 60 * 60;
     // Intervals and instants do not follow a wall clock.
-    let Pattern::Cron(expr) = timing.pattern() else { return None };
+    let DueRule::Cron(expr) = timing.pattern() else { return None };
     let at = slot.as_millis().div_euclid(1_000);
     let offsets = timing.zone().offsets();
     let here = offsets.at(at);

@@ -9,9 +9,9 @@ use orx_model::wire::EnqueueRequest;
 use orx_model::{Name, Timestamp, limits};
 use serde::{Deserialize, Serialize};
 
-use crate::catch_up::Rule;
+use crate::catch_up::CatchUpRule;
 use crate::imported;
-use crate::timing::{Pattern, Timing};
+use crate::timing::{DueRule, Timing};
 use crate::zone::NamedZone;
 
 /// A [`ScheduleSpec`] with a parsed cron expression and time zone. It serializes as the spec, with
@@ -53,7 +53,7 @@ impl Schedule {
     /// `timing` for an invalid cron expression, `zone` for an unknown time zone.
     pub fn new(mut spec: ScheduleSpec) -> Result<Self, SpecProblems> {
         let zone: Result<NamedZone, _> = spec.zone.as_str().parse();
-        let (pattern, zone) = match (Pattern::try_from(&spec.timing), zone) {
+        let (pattern, zone) = match (DueRule::try_from(&spec.timing), zone) {
             (Ok(pattern), Ok(zone)) => (pattern, zone),
             (pattern, zone) => {
                 let problem = |field, text| SpecProblem { field, text };
@@ -62,7 +62,7 @@ impl Schedule {
                 return Err(SpecProblems(pattern.into_iter().chain(zone).collect()));
             }
         };
-        if let Pattern::Cron(cron) = &pattern {
+        if let DueRule::Cron(cron) = &pattern {
             spec.timing = When::Cron(cron.expr().clone());
         }
         spec.zone = zone.name().clone();
@@ -86,7 +86,7 @@ impl Schedule {
     /// A schedule that is due at one instant.
     #[must_use]
     pub fn once(id: Name, at: Timestamp, job: EnqueueRequest) -> Self {
-        let due = Timing::new(Pattern::Once(at), NamedZone::default());
+        let due = Timing::new(DueRule::Once(at), NamedZone::default());
         Self { spec: ScheduleSpec::new(id, When::Once(at), job), due }
     }
 
@@ -104,9 +104,9 @@ impl Schedule {
 
     /// How to handle missed slots.
     #[must_use]
-    pub fn rule(&self) -> Rule {
+    pub fn rule(&self) -> CatchUpRule {
         let window = Duration::from_millis(self.window_ms);
-        Rule { catch_up: self.catch_up, window }
+        CatchUpRule { catch_up: self.catch_up, window }
     }
 
     /// Checks ranges and combinations. The server checks the values of the job when it accepts jobs.

@@ -180,7 +180,7 @@ fn what_is_allowed_but_hardly_meant_is_warned_of() {
     [cron 0 0 29 2 * in UTC]
     short_months: in Feb it is due in leap years only
     [cron * * * * * in UTC]
-    frequent: it is due every 1m: each run is a job kept
+    frequent: it is due every 1m: each run adds a job to the store
     run_time: due times are 1m apart and no timeout bounds a run: one that takes longer makes the next be skipped
     [cron */7 * * * * in UTC]
     uneven_step: `*/7` in the minute field does not divide 60: the gap to the next round is 4, not 7

@@ -27,7 +27,7 @@ const EVERY_MIN_MS: u64 = When::EVERY_MIN_MS;
 
 /// What makes a schedule due, with parsed texts. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Pattern {
+pub enum DueRule {
     /// A cron expression on the wall clock of a zone.
     Cron(Cron),
     /// A fixed interval of elapsed time, counted from 1970-01-01 UTC plus the offset.
@@ -41,7 +41,7 @@ pub enum Pattern {
     Once(Timestamp),
 }
 
-impl TryFrom<&When> for Pattern {
+impl TryFrom<&When> for DueRule {
     type Error = CronError;
 
     fn try_from(when: &When) -> Result<Self, CronError> {
@@ -55,7 +55,7 @@ impl TryFrom<&When> for Pattern {
     }
 }
 
-impl Pattern {
+impl DueRule {
     /// The first value out of range, in words: an interval shorter than a second or longer than ten years, or
     /// an offset as long as it.
     pub(crate) fn check(&self) -> Result<(), String> {
@@ -79,7 +79,7 @@ impl Pattern {
 /// Everything that decides when a schedule is due. Cheap to clone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Timing {
-    pattern: Pattern,
+    pattern: DueRule,
     zone: NamedZone,
     start: Option<Timestamp>,
     end: Option<Timestamp>,
@@ -90,7 +90,7 @@ pub struct Timing {
 impl Timing {
     /// Due times without bounds and without jitter.
     #[must_use]
-    pub fn new(pattern: Pattern, zone: NamedZone) -> Self {
+    pub fn new(pattern: DueRule, zone: NamedZone) -> Self {
         Self { pattern, zone, start: None, end: None, jitter_ms: 0, seed: 0 }
     }
 
@@ -107,7 +107,7 @@ impl Timing {
         Self { jitter_ms, seed: hash(id.as_str().as_bytes()), ..self }
     }
 
-    pub(crate) fn pattern(&self) -> &Pattern {
+    pub(crate) fn pattern(&self) -> &DueRule {
         &self.pattern
     }
 
@@ -122,11 +122,11 @@ impl Timing {
             self.start.map(|start| Timestamp::from_millis(start.as_millis().saturating_sub(1)));
         let after = just_before.map_or(instant, |before| instant.max(before));
         let slot = match &self.pattern {
-            Pattern::Once(at) => (*at > after).then_some(*at),
-            Pattern::Interval { every_ms, offset_ms } => {
+            DueRule::Once(at) => (*at > after).then_some(*at),
+            DueRule::Interval { every_ms, offset_ms } => {
                 next_interval(*every_ms, *offset_ms, after.as_millis())
             }
-            Pattern::Cron(expr) => {
+            DueRule::Cron(expr) => {
                 let after = after.as_millis().div_euclid(1_000);
                 let at = if expr.is_wildcard() {
                     self.next_elapsed(expr, after)
@@ -149,9 +149,9 @@ impl Timing {
     #[must_use]
     pub fn repeats(&self) -> bool {
         match &self.pattern {
-            Pattern::Interval { .. } => true,
-            Pattern::Cron(expr) => expr.is_wildcard(),
-            Pattern::Once(_) => false,
+            DueRule::Interval { .. } => true,
+            DueRule::Cron(expr) => expr.is_wildcard(),
+            DueRule::Once(_) => false,
         }
     }
 

@@ -10,7 +10,7 @@ use crate::oracle::{
     self, Tz, at, changes, cron, different_zones, expression, nth, slots, utc, walk, zone, zones,
 };
 use crate::walk::walks;
-use crate::{Cron, NamedZone, Pattern, Schedule, Timing, preview};
+use crate::{Cron, DueRule, NamedZone, Schedule, Timing, preview};
 
 const DAY: i64 = 86_400;
 
@@ -236,7 +236,7 @@ proptest! {
         let near = changes(zone, day, day + 200 * DAY).first().copied().unwrap_or(day);
         let (from, until) = (near + minute * 60, near + minute * 60 + 2 * DAY);
         let Ok(parsed) = expr.parse::<Cron>() else { return Ok(()) };
-        let timing = Timing::new(Pattern::Cron(parsed), zone.named());
+        let timing = Timing::new(DueRule::Cron(parsed), zone.named());
         prop_assert_eq!(
             slots(&timing, from, until), walk(zone, &expr, from, until, 60), "{} {}", zone.name, expr);
     }
@@ -248,7 +248,7 @@ proptest! {
         back in 0_i64..100_000_000,
     ) {
         let Ok(parsed) = expr.parse::<Cron>() else { return Ok(()) };
-        let timing = Timing::new(Pattern::Cron(parsed), nth(place).named());
+        let timing = Timing::new(DueRule::Cron(parsed), nth(place).named());
         let from = Timestamp::from_millis(ms);
         let Some(slot) = timing.next_after(from) else { return Ok(()) };
         let mut before = Timestamp::from_millis((slot.as_millis() - back).max(ms));
@@ -263,10 +263,10 @@ proptest! {
         let zone = nth(place).named();
         let cron: Cron = "*/7 3 * * 1".parse().expect("an expression");
         for when in [
-            Pattern::Cron(cron),
-            Pattern::Cron("@monthly".parse().expect("an expression")),
-            Pattern::Interval { every_ms: every, offset_ms: every / 3 },
-            Pattern::Once(Timestamp::from_millis(ms)),
+            DueRule::Cron(cron),
+            DueRule::Cron("@monthly".parse().expect("an expression")),
+            DueRule::Interval { every_ms: every, offset_ms: every / 3 },
+            DueRule::Once(Timestamp::from_millis(ms)),
         ] {
             let from = Timestamp::from_millis(ms);
             let next = Timing::new(when, zone.clone()).next_after(from);
@@ -306,7 +306,7 @@ fn jitter_spreads_and_is_the_same_for_the_same_schedule_and_slot() {
 #[test]
 fn an_interval_counts_from_1970_and_its_offset() {
     let timing = |every_ms, offset_ms| {
-        Timing::new(Pattern::Interval { every_ms, offset_ms }, NamedZone::default())
+        Timing::new(DueRule::Interval { every_ms, offset_ms }, NamedZone::default())
     };
     let next = |timing: Timing, from| timing.next_after(at(from)).map(|slot| slot.to_string());
     let hour = 3_600_000;
@@ -324,7 +324,7 @@ fn an_interval_counts_from_1970_and_its_offset() {
 
 #[test]
 fn once_is_due_once() {
-    let timing = Timing::new(Pattern::Once(at("2026-01-01T10:00:00Z")), NamedZone::default());
+    let timing = Timing::new(DueRule::Once(at("2026-01-01T10:00:00Z")), NamedZone::default());
     assert_eq!(timing.next_after(at("2026-01-01T09:59:59Z")), Some(at("2026-01-01T10:00:00Z")));
     assert_eq!(timing.next_after(at("2026-01-01T10:00:00Z")), None);
 }

@@ -5,14 +5,14 @@ use orx_model::time::{Toward, parse_time};
 use proptest::prelude::*;
 
 use crate::oracle::{at, slots};
-use crate::{Cron, NamedZone, Pattern, Schedule, Timing, Zone};
+use crate::{Cron, DueRule, NamedZone, Schedule, Timing, Zone};
 
 fn zone(text: &str) -> NamedZone {
     text.parse().unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn nightly(zone: NamedZone) -> Timing {
-    Timing::new(Pattern::Cron("30 2 * * *".parse().expect("an expression")), zone)
+    Timing::new(DueRule::Cron("30 2 * * *".parse().expect("an expression")), zone)
 }
 
 #[test]
@@ -31,13 +31,13 @@ fn a_posix_string_is_a_zone_and_stays_as_it_is_written() {
 
 #[test]
 fn what_reads_otherwise_than_it_is_meant_is_refused_with_both_meanings() {
-    let said = |text: &str| match text.parse::<NamedZone>() {
+    let answer = |text: &str| match text.parse::<NamedZone>() {
         Ok(zone) => format!("{text}: {zone}"),
         Err(error) => format!("{text}: {error}"),
     };
     let texts =
         ["europe/berlin", "posix/Europe/Berlin", "z", "right/Europe/Berlin", "UTC+3", "gmt-2", ""];
-    insta::assert_snapshot!(texts.map(said).join("\n"), @r"
+    insta::assert_snapshot!(texts.map(answer).join("\n"), @r"
     europe/berlin: Europe/Berlin
     posix/Europe/Berlin: Europe/Berlin
     z: UTC
@@ -72,7 +72,7 @@ proptest! {
         let text = format!("AAA{std}BBB{dst},{from}/{from_at},{to}/{to_at}");
         let Ok(zone) = text.parse::<NamedZone>() else { return Ok(()) };
         let expr: Cron = format!("{minute} {hour} * * *").parse().expect("an expression");
-        let timing = Timing::new(Pattern::Cron(expr), zone);
+        let timing = Timing::new(DueRule::Cron(expr), zone);
         let mut at = Timestamp::from_millis(ms);
         for _ in 0..40 {
             let Some(next) = timing.next_after(at) else { break };

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use orx_model::filter::{Count, Field, Filter, Op, Pattern, Term, Test};
+use orx_model::filter::{CountField, Field, Filter, FilterTerm, Op, Pattern, Test};
 use orx_model::job::Labels;
 use orx_model::mask::is_secret_key;
 use orx_model::wire::StatusCounts;
@@ -170,7 +170,7 @@ fn rows(counts: &[(Name, StatusCounts)], of: impl Fn(&Name, JobStatus) -> bool) 
 }
 
 /// The patterns of a positive term, if all are plain texts and there are at most [`MERGE_MAX`].
-fn exact(term: &Term) -> Option<(&Field, &[Pattern])> {
+fn exact(term: &FilterTerm) -> Option<(&Field, &[Pattern])> {
     match &term.test {
         Test::Text(field, patterns) if !term.negated => {
             let all = patterns.len() <= MERGE_MAX && patterns.iter().all(Pattern::is_exact);
@@ -281,8 +281,8 @@ fn conditions(filter: &Filter, lanes: Option<&Lanes<'_>>) -> String {
             }
             Test::Number(count, op, number) => {
                 let column = match count {
-                    Count::Id => "j.id",
-                    Count::Attempts => "j.attempt",
+                    CountField::Id => "j.id",
+                    CountField::Attempts => "j.attempt",
                 };
                 let _ = write!(and, " AND {column} {} {number:e}", sql_op(*op));
             }
@@ -344,7 +344,7 @@ fn place<D: Dialect>(source: &Source) -> SourceSql {
 /// The filter names only statuses and queues, so the counts of queues hold the result.
 pub(crate) fn is_counted(filter: &Filter) -> bool {
     let by_counts =
-        |term: &Term| matches!(term.test, Test::Status(_) | Test::Text(Field::Queue, _));
+        |term: &FilterTerm| matches!(term.test, Test::Status(_) | Test::Text(Field::Queue, _));
     filter.terms.iter().all(by_counts)
 }
 

@@ -32,7 +32,7 @@ pub struct WorkerReport {
 #[must_use = "a report with another's secret is an answer, not an error"]
 pub enum WorkerPut {
     /// The report is recorded. Holds the standing directive for the worker.
-    Kept(Option<WorkerDirective>),
+    Stored(Option<WorkerDirective>),
     /// The worker registered with another secret. Nothing was changed.
     OtherSecret,
     /// A heartbeat of a worker without a row: the worker has to register first. Nothing was changed.

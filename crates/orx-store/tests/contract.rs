@@ -34,10 +34,10 @@ mod postgres {
 
     use orx_store::{Postgres, PostgresOptions, Store};
     use orx_testkit::make::NOW;
-    use orx_testkit::servers::Database;
+    use orx_testkit::servers::TestDatabase;
 
-    async fn open() -> (Arc<dyn Store>, Database) {
-        let database = Database::new().await;
+    async fn open() -> (Arc<dyn Store>, TestDatabase) {
+        let database = TestDatabase::new().await;
         let options = PostgresOptions::new(database.url());
         (Arc::new(Postgres::open(options, NOW).await.expect("a store")), database)
     }
@@ -52,10 +52,10 @@ mod pgbouncer {
 
     use orx_store::{Postgres, PostgresOptions, Store};
     use orx_testkit::make::NOW;
-    use orx_testkit::servers::{Database, bouncer};
+    use orx_testkit::servers::{TestDatabase, bouncer};
 
-    async fn open() -> (Arc<dyn Store>, Database) {
-        let database = Database::new().await;
+    async fn open() -> (Arc<dyn Store>, TestDatabase) {
+        let database = TestDatabase::new().await;
         let options = PostgresOptions::new(database.url_by(&bouncer()));
         (Arc::new(Postgres::open(options, NOW).await.expect("a store")), database)
     }

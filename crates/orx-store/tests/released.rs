@@ -17,7 +17,7 @@ use orx_store::{
     SqliteOptions, Store,
 };
 use orx_testkit::make::{failed, name, outcome, request};
-use orx_testkit::servers::Database;
+use orx_testkit::servers::TestDatabase;
 
 /// After every event in the files, and before the next due time in them.
 const LATER: Timestamp = Timestamp::from_millis(1_795_900_000_000);
@@ -37,7 +37,7 @@ async fn a_sqlite_file_of_the_first_release_is_migrated_with_its_content() {
 
 #[tokio::test]
 async fn a_postgres_database_of_the_first_release_is_migrated_with_its_content() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     database.run(include_str!("released/postgres.sql")).await;
     let open = || Postgres::open(PostgresOptions::new(database.url()), LATER);
     content_is_unchanged(Arc::new(open().await.expect("migrated"))).await;

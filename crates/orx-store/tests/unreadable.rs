@@ -18,7 +18,7 @@ use orx_store::{
     Store, Templates, Term, TokenRecord, WorkerReport,
 };
 use orx_testkit::make::{NOW, at, failed, job, name, outcome, request, succeeded};
-use orx_testkit::servers::Database;
+use orx_testkit::servers::TestDatabase;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 /// More than one read returns.
@@ -264,7 +264,7 @@ async fn in_sqlite_a_flipped_bit_ends_no_scan() {
 
 #[tokio::test]
 async fn in_postgres_a_row_that_cannot_be_read_hides_no_other() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let options = PostgresOptions::new(database.url());
     let store = Postgres::open(options.clone(), NOW).await.expect("a store");
     fill(&store).await;

@@ -89,7 +89,7 @@ pub async fn run(url: &str, sql: &str) -> Vec<String> {
 }
 
 /// A new, empty database; dropping this drops the database.
-pub struct Database {
+pub struct TestDatabase {
     server: String,
     name: String,
 }
@@ -122,7 +122,7 @@ impl SmallTablespace {
     }
 
     /// Moves the tables of this database to the tablespace.
-    pub async fn take(&self, database: &Database) {
+    pub async fn take(&self, database: &TestDatabase) {
         let alter = format!("alter database {} set tablespace {}", database.name, self.name);
         run(&format!("{}/postgres", database.server), &alter).await;
     }
@@ -150,7 +150,7 @@ impl Drop for SmallTablespace {
 
 static NUMBER: AtomicU32 = AtomicU32::new(1);
 
-impl Database {
+impl TestDatabase {
     /// Creates a database on the server of this test run.
     ///
     /// # Panics
@@ -220,7 +220,7 @@ impl Database {
     }
 }
 
-impl Drop for Database {
+impl Drop for TestDatabase {
     /// Uses another thread, because this one may be inside a runtime.
     fn drop(&mut self) {
         let url = format!("{}/postgres", self.server);

@@ -385,9 +385,9 @@ pub async fn envelopes_not_acknowledged_come_again(transport: ATransport) {
     drop(dropped);
     // After an error they come again later.
     let _ = returned.nack().await;
-    let kept = some(&mut reader, 3).await;
+    let held = some(&mut reader, 3).await;
     drop(reader);
-    drop(kept);
+    drop(held);
     let mut next = transport.subscribe(channel).await.expect("a reader");
     read_all(&mut next, 1..=10).await;
 }
@@ -399,22 +399,22 @@ pub async fn parts_of_a_batch_are_answered_apart(transport: ATransport) {
     let all = (1..=12).map(|n| start_of(JobId(1), n)).collect();
     publish(&transport, Channel::Events(shard), all).await;
     // Envelopes without an answer stay with their reader and block no other.
-    let (mut kept, mut kept_ids, mut answered) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
-    while (1..=12).any(|id| !kept_ids.contains(&id) && !answered.contains(&id)) {
+    let (mut held, mut held_ids, mut answered) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+    while (1..=12).any(|id| !held_ids.contains(&id) && !answered.contains(&id)) {
         let (even, odd) = some(&mut reader, 5).await.partition(|it| it.id.0.is_multiple_of(2));
         answered.extend(even.envelopes().map(|envelope| envelope.id.0));
         // After an error they may come again, or not.
         let _ = even.ack().await;
-        kept_ids.extend(odd.envelopes().map(|envelope| envelope.id.0));
-        kept.push(odd);
+        held_ids.extend(odd.envelopes().map(|envelope| envelope.id.0));
+        held.push(odd);
     }
-    for mut part in kept {
+    for mut part in held {
         let rest = part.split_off(1);
         drop(part);
         // After an error they come again later.
         let _ = rest.nack().await;
     }
-    read_all(&mut reader, kept_ids).await;
+    read_all(&mut reader, held_ids).await;
 }
 
 /// Promised: competing readers together get every envelope.

@@ -55,10 +55,10 @@ impl Faults {
 #[derive(Clone)]
 pub struct Unreliable {
     inner: Arc<dyn Transport>,
-    shared: Arc<Shared>,
+    shared: Arc<UnreliableState>,
 }
 
-struct Shared {
+struct UnreliableState {
     faults: Faults,
     rng: Mutex<StdRng>,
     /// A delivery from before a restart cannot be acknowledged after it.
@@ -76,7 +76,7 @@ impl Unreliable {
     /// Wraps `inner`; equal seeds give equal decisions.
     #[must_use]
     pub fn new(inner: Arc<dyn Transport>, faults: Faults, seed: u64) -> Self {
-        let shared = Shared {
+        let shared = UnreliableState {
             faults,
             rng: Mutex::new(StdRng::seed_from_u64(seed)),
             restarts: Mutex::new(Restarts { count: 0, until: Instant::now() }),
@@ -93,11 +93,11 @@ impl Unreliable {
     fn subscription(&self, inner: Box<dyn Subscription>, may_lose: bool) -> Box<dyn Subscription> {
         let shared = Arc::clone(&self.shared);
         let known = shared.restarts().count;
-        Box::new(Reader { inner, shared, may_lose, held: Vec::new(), known })
+        Box::new(UnreliableSubscription { inner, shared, may_lose, held: Vec::new(), known })
     }
 }
 
-impl Shared {
+impl UnreliableState {
     fn rng(&self) -> MutexGuard<'_, StdRng> {
         self.rng.lock()
     }
@@ -205,16 +205,16 @@ struct Held {
     until: Instant,
 }
 
-struct Reader {
+struct UnreliableSubscription {
     inner: Box<dyn Subscription>,
-    shared: Arc<Shared>,
+    shared: Arc<UnreliableState>,
     may_lose: bool,
     held: Vec<Held>,
     /// The number of restarts that this reader has seen.
     known: u64,
 }
 
-impl Reader {
+impl UnreliableSubscription {
     /// Decides which envelopes to lose, duplicate or delay.
     fn take(&mut self, mut deliveries: Deliveries) {
         let now = Instant::now();
@@ -257,7 +257,7 @@ impl Reader {
             envelopes.push(held.envelope);
             originals.push(held.original);
         }
-        let given = Given {
+        let given = UnreliableDelivery {
             originals: Mutex::new(originals),
             shared: Arc::clone(&self.shared),
             known: self.known,
@@ -267,7 +267,7 @@ impl Reader {
 }
 
 #[async_trait]
-impl Subscription for Reader {
+impl Subscription for UnreliableSubscription {
     async fn next(&mut self, most: usize) -> Result<Deliveries, TransportError> {
         loop {
             let count = self.shared.back().await;
@@ -298,7 +298,7 @@ impl Subscription for Reader {
     }
 }
 
-impl Shared {
+impl UnreliableState {
     async fn restarted(&self, known: u64) {
         let mut state = self.state.subscribe();
         while self.restarts().count == known {
@@ -318,15 +318,15 @@ async fn at(time: Option<Instant>) {
 }
 
 /// One batch that a reader received.
-struct Given {
+struct UnreliableDelivery {
     /// `None`: a duplicate, or already answered.
     originals: Mutex<Vec<Option<Deliveries>>>,
-    shared: Arc<Shared>,
+    shared: Arc<UnreliableState>,
     /// The number of restarts before the delivery.
     known: u64,
 }
 
-impl Given {
+impl UnreliableDelivery {
     fn original(&self, index: usize) -> Option<Deliveries> {
         let mut originals = self.originals.lock();
         originals.get_mut(index).and_then(Option::take)
@@ -340,7 +340,7 @@ impl Given {
 }
 
 #[async_trait]
-impl Acknowledge for Given {
+impl Acknowledge for UnreliableDelivery {
     async fn ack(&self, answered: Vec<(usize, Receipt)>) -> Result<(), TransportError> {
         let forgotten = self.is_forgotten();
         for (index, receipt) in answered {

@@ -400,6 +400,6 @@ impl Subscription for BroadcastReader {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No code that holds one of these locks can leave its data half-changed.
+    // No holder of one of these locks can panic between changes that belong together.
     mutex.lock()
 }

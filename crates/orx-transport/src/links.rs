@@ -81,7 +81,7 @@ impl Links {
     }
 
     fn known(&self) -> MutexGuard<'_, LinkTable> {
-        // No code that holds this lock can leave its data half-changed.
+        // No holder of this lock can panic between changes that belong together.
         self.known.lock()
     }
 }

@@ -36,7 +36,7 @@ const DRAIN: Duration = Duration::from_millis(200);
 const READ_BYTES: usize = 16 * 1024;
 /// Capacity of a pipe: the most that Linux grants an unprivileged process (pipe(7)).
 const PIPE_BYTES: usize = 1024 * 1024;
-/// How many of the last bytes of the standard error are kept for the error text.
+/// How many of the last bytes of the standard error the error text can contain.
 const STDERR_TAIL_BYTES: usize = 1024;
 
 /// Why the worker stops an attempt. The reason decides the outcome, whatever the program or handler does

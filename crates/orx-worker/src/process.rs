@@ -22,7 +22,7 @@ pub fn signal_group(pgid: u32, signal: Signal) -> bool {
 }
 
 /// Signals every process whose environment contains `name=value`, and returns how many. This finds
-/// processes that left their group, if they kept their environment. Reads `/proc`: it blocks for some
+/// processes that left their group, unless they changed their environment. Reads `/proc`: it blocks for some
 /// milliseconds.
 pub(crate) fn signal_by_environment(name: &str, value: &str, signal: Signal) -> usize {
     let mark = format!("{name}={value}");

@@ -2,7 +2,7 @@
 //!
 //! A umask belongs to the whole process, so it is changed while the program is spawned. No other program
 //! is spawned meanwhile. Files that this process itself creates meanwhile are unaffected: it names their
-//! mode, which grants access to the owner only, and no usual umask takes that away.
+//! mode, which grants access to the owner only, and no usual umask removes that.
 
 use std::sync::OnceLock;
 

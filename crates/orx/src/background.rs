@@ -85,7 +85,7 @@ pub(crate) fn start(state: &StateDir, config: Option<&Path>) -> std::io::Result<
     use std::os::unix::fs::OpenOptionsExt;
     let path = state.file(LOG);
     if std::fs::metadata(&path).is_ok_and(|meta| meta.len() > LOG_BYTES) {
-        // One older log is kept, so both stay bounded.
+        // At most one older log exists, so both stay bounded.
         std::fs::rename(&path, state.file("server.log.1"))?;
     }
     let log = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&path)?;

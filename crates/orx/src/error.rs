@@ -78,7 +78,7 @@ pub(crate) const EXIT_CODES: &str = "  0    done
   143  interrupted by SIGTERM
 `orx run`, and `--wait` for a single command, end with the command's own code,
 or with 128 plus the number of the signal that ended it. If the reader of its
-output goes away (`| head`), `orx run` cancels its job and ends with 0.
+output closes it (`| head`), `orx run` cancels its job and ends with 0.
 ";
 
 const CLOSED_PIPE: &str = "closed_pipe";

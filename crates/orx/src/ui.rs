@@ -324,7 +324,7 @@ impl Ui {
             objects.flat_map(|all| all.keys().map(String::as_str)).collect();
         let names: Vec<&str> = names.into_iter().collect();
         let Err(error) = self.check_fields(&names) else { return Ok(()) };
-        // Values leave out empty optional fields, so the names of the API count as well.
+        // Values omit empty optional fields, so the names of the API count as well.
         let api = api_fields();
         let all: Vec<&str> = names.iter().copied().chain(api.iter().map(String::as_str)).collect();
         match self.check_fields(&all) {

@@ -52,7 +52,7 @@ pub(crate) fn install(environment: &Environment) {
     let variables = ZoneVariables { tz, folder: environment.path("TZDIR") };
     let variables = VARIABLES.get_or_init(|| variables);
     // A second one could only be the same.
-    let _ = orx_schedule::rules::install(Box::new(Database::of_machine(variables)));
+    let _ = orx_schedule::rules::install(Box::new(ZoneDatabase::of_machine(variables)));
 }
 
 /// `--tz`: a zone by name, or `local`.
@@ -83,7 +83,7 @@ pub(crate) fn name_of(zone: &Zone) -> Result<NamedZone, CliError> {
 }
 
 #[derive(Debug)]
-struct Database {
+struct ZoneDatabase {
     /// None where this machine has no database.
     folder: Option<PathBuf>,
     /// How long a file that was read counts as unchanged.
@@ -99,7 +99,7 @@ struct CachedZone {
     rules: Option<(Arc<str>, ZoneRules)>,
 }
 
-impl Database {
+impl ZoneDatabase {
     fn of_machine(variables: &ZoneVariables) -> Self {
         let there = || FOLDERS.into_iter().map(PathBuf::from).find(|folder| folder.is_dir());
         // As in the C library, a folder that is named counts, also where it is not there (yet).
@@ -135,7 +135,7 @@ impl Database {
     }
 }
 
-impl ZoneSource for Database {
+impl ZoneSource for ZoneDatabase {
     fn find(&self, name: &str) -> Option<(Arc<str>, ZoneRules)> {
         let Some(folder) = self.folder.as_deref().filter(|_| is_name(name)) else {
             return Compiled.find(name);
@@ -248,7 +248,7 @@ struct ZoneHints {
     tz: Option<OsString>,
     /// `/etc`.
     etc: PathBuf,
-    database: Database,
+    database: ZoneDatabase,
 }
 
 fn wrong(what: &str, cause: impl Into<String>) -> CliError {
@@ -260,7 +260,7 @@ fn wrong(what: &str, cause: impl Into<String>) -> CliError {
 impl ZoneHints {
     fn of_machine() -> Self {
         let variables = VARIABLES.get().cloned().unwrap_or_default();
-        let database = Database::of_machine(&variables);
+        let database = ZoneDatabase::of_machine(&variables);
         Self { tz: variables.tz, etc: PathBuf::from("/etc"), database }
     }
 
@@ -416,7 +416,7 @@ mod tests {
             ZoneHints {
                 tz: tz.map(Into::into),
                 etc: self.path("etc"),
-                database: Database::at(Some(self.path("zoneinfo"))),
+                database: ZoneDatabase::at(Some(self.path("zoneinfo"))),
             }
         }
 
@@ -524,9 +524,9 @@ mod tests {
     #[test]
     fn an_updated_database_holds_without_a_restart() {
         let machine = Machine::new();
-        let mut database = Database::at(Some(machine.path("zoneinfo")));
+        let mut database = ZoneDatabase::at(Some(machine.path("zoneinfo")));
         database.fresh = Duration::ZERO;
-        let east = |database: &Database| {
+        let east = |database: &ZoneDatabase| {
             let (_, rules) = database.find("Europe/Berlin").expect("a zone");
             rules.offset_at(1_800_000_000)
         };

@@ -200,7 +200,7 @@ fn readers_start_one_where_a_store_is_and_only_there() {
     assert!(!machine.state().join("orx.db").exists());
     machine.start(&["--background", "--exit-when-idle", "200ms"]);
     let first = machine.address_pid().expect("a server");
-    let id = machine.orx(["run", "--detach", "--", "sh", "-c", "echo kept"]).out;
+    let id = machine.orx(["run", "--detach", "--", "sh", "-c", "echo done"]).out;
     until("it ends by itself", || !is_running(first));
     assert_eq!(machine.orx(["--no-start", "jobs"]).code, 69);
     assert_eq!(machine.orx(["wait", id.trim()]).code, 0);

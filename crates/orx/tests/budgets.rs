@@ -137,7 +137,7 @@ fn runs_leases_and_heartbeats_do_not_wait_for_lists() {
 fn runs_leases_and_heartbeats_in_postgresql_do_not_wait_for_lists() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
-    let database = runtime.block_on(orx_testkit::servers::Database::new());
+    let database = runtime.block_on(orx_testkit::servers::TestDatabase::new());
     let store = format!("[store]\nurl = \"{}\"\n{OFTEN}", database.url());
     // A list there is many short reads, so the test needs more clients.
     no_run_waits_for_lists(&Machine::with_config(&store), 32);

@@ -135,7 +135,7 @@ fn schedules_go_on_from_the_right_time_once_the_clock_is_right() {
 fn schedules_in_postgresql_go_on_from_the_right_time_too() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
-    let database = runtime.block_on(orx_testkit::servers::Database::new());
+    let database = runtime.block_on(orx_testkit::servers::TestDatabase::new());
     // A short lease, so that the server leads soon after a kill.
     let lease = "leader_lease = \"4s\"\nleader_renew = \"1s\"\nleader_margin = \"500ms\"\n";
     let store = format!("[store]\nurl = \"{}\"\n{LOOKS}{lease}", database.url());

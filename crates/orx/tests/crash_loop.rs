@@ -45,7 +45,7 @@ fn no_acknowledged_job_is_lost_and_no_cancelled_one_starts_after_any_kill() {
         std::thread::scope(|scope| {
             for seed in seeds {
                 let (machine, answered, over) = (&machine, &answered, &over);
-                scope.spawn(move || trouble(machine, answered, over, seed));
+                scope.spawn(move || inject_faults(machine, answered, over, seed));
             }
             std::thread::park_timeout(after);
             // The kill interrupts them at a random point.
@@ -68,7 +68,7 @@ fn no_acknowledged_job_is_lost_and_no_cancelled_one_starts_after_any_kill() {
 }
 
 /// Enqueues and cancels until `over`; a failed request was not acknowledged.
-fn trouble(machine: &Machine, answered: &Mutex<Answered>, over: &AtomicBool, seed: u64) {
+fn inject_faults(machine: &Machine, answered: &Mutex<Answered>, over: &AtomicBool, seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
     while !over.load(Ordering::Acquire) {
         // A job leaves a mark as its first action.

@@ -35,9 +35,9 @@ fn every_promise_holds_on_postgres_whatever_is_killed_stopped_or_cut_off() {
 /// A fault, its target and its duration.
 #[derive(Debug, Clone)]
 enum Fault {
-    Kill { who: String, away: Duration },
-    Stop { who: String, away: Duration },
-    Cut { away: Duration },
+    Kill { who: String, outage: Duration },
+    Stop { who: String, outage: Duration },
+    Cut { outage: Duration },
 }
 
 impl Fault {
@@ -49,31 +49,31 @@ impl Fault {
         // Shorter and longer than a lease.
         let long = LEASE.mul_f64(rng.random_range(0.3..1.6));
         match rng.random_range(0..if kind == Kind::Postgres { 13 } else { 10 }) {
-            0..3 => Self::Kill { who: node, away: short },
-            3..5 => Self::Kill { who: worker, away: short },
-            5 => Self::Stop { who: node, away: long },
-            6..8 => Self::Stop { who: worker, away: long },
-            8..10 => Self::Cut { away: long },
-            10..12 => Self::Kill { who: "db".to_owned(), away: short },
-            _ => Self::Stop { who: "db".to_owned(), away: long },
+            0..3 => Self::Kill { who: node, outage: short },
+            3..5 => Self::Kill { who: worker, outage: short },
+            5 => Self::Stop { who: node, outage: long },
+            6..8 => Self::Stop { who: worker, outage: long },
+            8..10 => Self::Cut { outage: long },
+            10..12 => Self::Kill { who: "db".to_owned(), outage: short },
+            _ => Self::Stop { who: "db".to_owned(), outage: long },
         }
     }
 
     fn befall(&self, cluster: &Cluster) {
         match self {
-            Self::Kill { who, away } => {
+            Self::Kill { who, outage } => {
                 cluster.kill(who);
-                pause(*away);
+                pause(*outage);
                 cluster.restart(who);
             }
-            Self::Stop { who, away } => {
+            Self::Stop { who, outage } => {
                 cluster.stop(who);
-                pause(*away);
+                pause(*outage);
                 cluster.resume(who);
             }
-            Self::Cut { away } => {
+            Self::Cut { outage } => {
                 cluster.cut();
-                pause(*away);
+                pause(*outage);
                 cluster.heal();
             }
         }
@@ -102,7 +102,7 @@ fn run(kind: Kind) {
         for _ in 0..2 {
             let seed = rng.random();
             let (cluster, over, jobs) = (&cluster, &over, &jobs);
-            scope.spawn(move || trouble(cluster, over, jobs, seed));
+            scope.spawn(move || inject_faults(cluster, over, jobs, seed));
         }
         let (watched, rest) = (&cluster, &rest);
         scope.spawn(move || watch(watched, rest));
@@ -149,7 +149,7 @@ impl Drop for SetOnDrop<'_> {
 }
 
 /// Enqueues, retries without a response, and cancels, until the end.
-fn trouble(cluster: &Cluster, over: &AtomicBool, jobs: &AtomicU64, seed: u64) {
+fn inject_faults(cluster: &Cluster, over: &AtomicBool, jobs: &AtomicU64, seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut known: Vec<String> = Vec::new();
     while !over.load(Ordering::Acquire) {
@@ -210,7 +210,7 @@ fn all_end_on_sigterm(cluster: &Cluster, jobs: &AtomicU64) {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let over = &over;
-        scope.spawn(move || trouble(cluster, over, jobs, 1));
+        scope.spawn(move || inject_faults(cluster, over, jobs, 1));
         let end = SetOnDrop(over);
         for who in &all {
             cluster.terminate(who);

@@ -45,9 +45,9 @@ fn a_job_of_several_leases_survives_its_coordinators_restart_in_one_attempt() {
     let cluster = Cluster::start(Kind::Sqlite, false);
     let job = cluster.detach(0, "long", "15", "").expect("accepted");
     until("it runs", || runs(&cluster, &job));
-    for away in [0, 3] {
+    for seconds in [0, 3] {
         cluster.kill("c1");
-        pause(Duration::from_secs(away));
+        pause(Duration::from_secs(seconds));
         cluster.restart("c1");
         pause(LEASE / 2);
     }

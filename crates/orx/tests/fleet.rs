@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 
 use common::{Machine, is_running, read, signal, two_nodes, until};
 use orx_model::Timestamp;
-use orx_testkit::servers::Database;
+use orx_testkit::servers::TestDatabase;
 use serde_json::{Value, json};
 
 /// A worker daemon, killed at the end.
@@ -206,7 +206,7 @@ fn a_worker_that_gets_sigterm_releases_its_attempts_and_deregisters() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn any_coordinator_answers_any_call_and_the_leader_is_notified() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let (mut first, second) = two_nodes(&database.url(), "");
     let nodes = |machine: &Machine| machine.json(["cluster", "status"])["nodes"].clone();
     let leads: Vec<bool> = nodes(&second)
@@ -243,7 +243,7 @@ async fn any_coordinator_answers_any_call_and_the_leader_is_notified() {
 /// Every period is longer than the test, so that only notifications cause anything.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_accepted_by_a_follower_is_started_because_the_leader_is_notified() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let periods = "[cluster]\nlease = \"1h\"\nheartbeat = \"10m\"\nmonitor = \"10m\"\n\
                    leader_lease = \"1h\"\nleader_renew = \"10m\"\nnode_heartbeat = \"10m\"\n";
     let (first, second) = two_nodes(&database.url(), periods);
@@ -266,7 +266,7 @@ async fn a_job_accepted_by_a_follower_is_started_because_the_leader_is_notified(
 /// Without a notification of the other node, they would poll only after 10 s.
 #[tokio::test(flavor = "multi_thread")]
 async fn waits_and_followers_at_one_node_see_at_once_what_another_records() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let (first, second) = two_nodes(&database.url(), "");
     let _worker = Worker::start(&first, "w1", &[]);
     let script = "echo one; until [ -e go ]; do sleep 0.02; done; echo two; rm go; \
@@ -292,7 +292,7 @@ async fn waits_and_followers_at_one_node_see_at_once_what_another_records() {
 /// The best of several rounds counts: a busy machine may take any time.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_that_one_node_records_is_seen_at_another_within_a_tenth_of_a_second() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let (first, second) = two_nodes(&database.url(), "");
     let _worker = Worker::start(&first, "w1", &[]);
     let ended = |job: &str| -> Timestamp {
@@ -340,7 +340,7 @@ fn exit_of(mut child: Child) -> Timestamp {
 /// A follower of a job's log stops at the end of the job and misses later output.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_is_over_only_when_what_it_printed_can_be_read() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let mut machine = Machine::new();
     machine.coordinate_on(&database.url(), "n1", "");
     let _worker = Worker::start(&machine, "w1", &[]);
@@ -359,7 +359,7 @@ async fn a_job_is_over_only_when_what_it_printed_can_be_read() {
 /// Jobs claimed beside it start all the same, and once.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outcome_that_cannot_be_recorded_holds_up_no_job_that_was_claimed() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let mut machine = Machine::new();
     machine.coordinate_on(&database.url(), "n1", "");
     let _worker = Worker::start(&machine, "w1", &[]);

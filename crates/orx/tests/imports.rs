@@ -53,8 +53,8 @@ fn a_crontab_imported_again_makes_schedules_equal_to_the_file() {
     let shown = machine.json(["schedule", "show", third]);
     assert_eq!(shown["edited"], true, "{shown}");
     assert_eq!(shown["spec"]["imported"]["line"], 3, "{shown}");
-    let kept = import(&machine, second, &["--yes"]);
-    assert!(kept.code == 0 && kept.err.contains("stays as it is"), "{kept:?}");
+    let again = import(&machine, second, &["--yes"]);
+    assert!(again.code == 0 && again.err.contains("stays as it is"), "{again:?}");
     let both = second.replace("third", "third -v");
     let conflict = import(&machine, &both, &["--yes"]);
     assert!(conflict.code == 7 && conflict.err.contains("--overwrite"), "{conflict:?}");

@@ -132,13 +132,13 @@ fn output_over_the_quota_is_shown_for_its_attempt_and_at_the_end_of_a_run() {
     let script = format!("head -c {TOTAL} /dev/zero | tr '\\0' x");
     let run = machine.orx(["run", "--", "sh", "-c", &script]);
     let last = run.err.lines().last().unwrap_or_default();
-    assert!(last.contains("KiB of its output not kept") && last.contains("16.0 MiB"), "{last}");
+    assert!(last.contains("KiB of its output not stored") && last.contains("16.0 MiB"), "{last}");
     let job = machine.json(["show", "1"]);
     let dropped = job["attempts"][0]["dropped_bytes"].as_u64().expect("a number");
     assert!(dropped > 0);
     assert_eq!(run.bytes.len() as u64 + dropped, TOTAL);
     let shown = machine.orx(["show", "1"]).out;
-    assert!(shown.contains("KiB of its output not kept"), "{shown}");
+    assert!(shown.contains("KiB of its output not stored"), "{shown}");
     assert_eq!(machine.orx(["run", "--", "echo", "little"]).err, "");
     assert_eq!(machine.json(["show", "2"])["attempts"][0]["dropped_bytes"], 0);
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{CommandResult, Machine, until};
-use orx_testkit::servers::Database;
+use orx_testkit::servers::TestDatabase;
 use serde_json::Value;
 
 /// Everything that a running server shows of its jobs.
@@ -39,7 +39,7 @@ fn copy(machine: &Machine, from: &str, to: &str) -> CommandResult {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_moves_to_postgresql_and_back_with_nothing_lost_and_the_same_ids() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let url = database.url();
     let mut machine = Machine::with_server();
     let folder = machine.state().to_str().expect("text").to_owned();
@@ -202,7 +202,7 @@ fn damaged(machine: &mut Machine) {
     for script in ["echo one", "echo two", "echo three"] {
         machine.orx(["run", "--", "sh", "-c", script]);
     }
-    machine.orx(["enqueue", "nobody.runs.this", "--key", "kept"]);
+    machine.orx(["enqueue", "nobody.runs.this", "--key", "copied"]);
     for id in ["good", "bad"] {
         let made =
             machine.orx(["schedule", "add", id, "--every", "1s", "--max-runs", "2", "orx.noop"]);

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
 use common::{Machine, get, read, signal, two_nodes, until};
-use orx_testkit::servers::{Database, OwnPostgres, SmallTablespace};
+use orx_testkit::servers::{OwnPostgres, SmallTablespace, TestDatabase};
 
 /// A command with output and messages that can be read while it runs.
 struct Client {
@@ -53,12 +53,12 @@ struct Fleet {
     second: Machine,
     config: String,
     _worker: Killed,
-    _database: Database,
+    _database: TestDatabase,
 }
 
 impl Fleet {
     async fn start() -> Self {
-        let database = Database::new().await;
+        let database = TestDatabase::new().await;
         let (first, second) = two_nodes(&database.url(), "");
         let mut worker = second.command(["daemon", "worker", "--name", "w1"]);
         let worker = Killed(worker.stderr(Stdio::null()).spawn().expect("orx runs"));
@@ -139,7 +139,7 @@ async fn a_waiting_command_learns_that_a_coordinator_is_stopping_and_continues_a
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_of_the_database_and_its_end_show_in_the_status_and_to_waiting_commands() {
     let server = OwnPostgres::start();
-    let database = Database::on(&server.url()).await;
+    let database = TestDatabase::on(&server.url()).await;
     let small = SmallTablespace::on(&server.url(), 32).await;
     small.take(&database).await;
     let mut machine = Machine::new();

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 
 use common::{Machine, read, two_nodes, until};
 use http::{Answer, Lines};
-use orx_testkit::servers::Database;
+use orx_testkit::servers::TestDatabase;
 use serde_json::{Value, json};
 
 const INCARNATION: &str = "c0de0000000000000000000000000001";
@@ -218,7 +218,7 @@ fn a_call_without_a_workers_secret_is_refused_also_after_a_crash_of_the_server()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_of_one_database_know_a_worker_by_the_same_secret() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let (first, second) = two_nodes(&database.url(), "");
     let other = Caller::new(&first);
     let (victim, _inbox, job) = victim(&first, &first);

@@ -32,7 +32,7 @@ impl GatewayServer for Answers {
             registration,
         };
         let put = self.store.put_workers(vec![(secret, report)], NOW).await.expect("stored");
-        assert_eq!(put, [WorkerPut::Kept(None)]);
+        assert_eq!(put, [WorkerPut::Stored(None)]);
         Ok(HeartbeatAnswer { leader: None, ..self.answer.clone() })
     }
 

@@ -9,7 +9,7 @@ use orx_model::schedule::wire::{
 use orx_model::schedule::{Due, FieldChange, ScheduleSpec, SkipReason, Slot, SlotOutcome};
 use orx_model::wire::{EnqueueRequest, V};
 use orx_model::{Code, JobSpec, Name, Problem, Timestamp, limits};
-use orx_schedule::{Rule, Schedule, SpecProblem, SpecProblems, Timing, apply, diff};
+use orx_schedule::{CatchUpRule, Schedule, SpecProblem, SpecProblems, Timing, apply, diff};
 use orx_store::{Paused, Position, SchedulePlan, ScheduleRecord, ScheduleUpdate, Templates};
 
 use super::{TRIES, changing};
@@ -330,12 +330,15 @@ impl ControlPanel {
         caller.need(Scope::Service)?;
         let wrong = |wrong: SpecProblems| Problem::new(Code::BadRequest, wrong.to_string());
         let spec = Schedule::checked(spec).map_err(wrong)?;
-        let job = self.new_job(caller, spec.job.clone())?.spec;
+        let job = self.job_from_request(caller, spec.job.clone())?.spec;
         let alert = |name: &Option<Name>| {
             let name = name.clone()?;
             Some(
-                self.new_job(caller, EnqueueRequest { name: Some(name), ..Default::default() })
-                    .map(|job| job.spec),
+                self.job_from_request(
+                    caller,
+                    EnqueueRequest { name: Some(name), ..Default::default() },
+                )
+                .map(|job| job.spec),
             )
         };
         let templates = Templates {
@@ -385,7 +388,7 @@ fn skipped(timing: &Timing, after: Timestamp, until: Timestamp) -> Option<Slot> 
     let first = timing.next_after(after).filter(|slot| *slot <= until)?;
     let (mut last, mut count, mut exact) = (first, 1, true);
     while let Some(slot) = timing.next_after(last).filter(|slot| *slot <= until) {
-        if count >= Rule::COUNT_MAX {
+        if count >= CatchUpRule::COUNT_MAX {
             exact = false;
             last = until;
             break;

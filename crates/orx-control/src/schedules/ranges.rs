@@ -2,7 +2,7 @@
 
 use orx_model::Timestamp;
 use orx_model::schedule::Slot;
-use orx_schedule::{Rule, Timing};
+use orx_schedule::{CatchUpRule, Timing};
 
 /// The rows for the rest of each range of the ledger of which some slots are in `wanted`: the older
 /// slots, at the place of the range, and the newer ones.
@@ -34,7 +34,7 @@ fn split(
         let (mut end, mut exact) = (range.slot, true);
         older = 1;
         while let Some(slot) = timing.next_after(end).filter(|slot| *slot < first) {
-            if older >= Rule::COUNT_MAX {
+            if older >= CatchUpRule::COUNT_MAX {
                 (end, exact) = (Timestamp::from_millis(first.as_millis() - 1), false);
                 break;
             }
@@ -53,7 +53,7 @@ fn split(
 #[cfg(test)]
 mod tests {
     use orx_model::schedule::SlotOutcome;
-    use orx_schedule::{NamedZone, Pattern};
+    use orx_schedule::{DueRule, NamedZone};
 
     use super::*;
 
@@ -74,7 +74,7 @@ mod tests {
 
     fn left(ledger: &[Slot], wanted: &[i64]) -> Vec<(i64, i64, u64)> {
         let timing =
-            Timing::new(Pattern::Interval { every_ms: 10_000, offset_ms: 0 }, NamedZone::default());
+            Timing::new(DueRule::Interval { every_ms: 10_000, offset_ms: 0 }, NamedZone::default());
         let wanted: Vec<Timestamp> = wanted.iter().map(|seconds| at(*seconds)).collect();
         let rows = rest_of_ranges(&timing, ledger, &wanted);
         let seconds = |at: Timestamp| at.as_millis() / 1_000;
@@ -100,11 +100,11 @@ mod tests {
 
     #[test]
     fn the_older_part_of_a_range_is_counted_up_to_a_bound() {
-        let first = i64::try_from(Rule::COUNT_MAX).expect("a number") * 20 + 100;
-        let long = [Slot { exact: false, ..range(100, first + 1_000, Rule::COUNT_MAX) }];
+        let first = i64::try_from(CatchUpRule::COUNT_MAX).expect("a number") * 20 + 100;
+        let long = [Slot { exact: false, ..range(100, first + 1_000, CatchUpRule::COUNT_MAX) }];
         assert_eq!(
             left(&long, &[first]),
-            [(100, first - 1, Rule::COUNT_MAX), (first + 10, first + 1_000, 1)]
+            [(100, first - 1, CatchUpRule::COUNT_MAX), (first + 10, first + 1_000, 1)]
         );
     }
 }

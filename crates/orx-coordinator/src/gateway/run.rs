@@ -28,7 +28,7 @@ const REMOVE_EVERY: Duration = Duration::from_secs(10);
 type Answered = Result<HeartbeatAnswer, GatewayError>;
 
 /// A call of a worker, with the channel for the answer.
-pub struct Call {
+pub struct GatewayCall {
     request: WorkerCall,
     /// The hash of the secret that the caller showed. `None`: the worker runs in this process.
     secret: Option<SecretHash>,
@@ -44,7 +44,7 @@ pub enum WorkerCall {
     Heartbeat(WorkerHeartbeat),
 }
 
-impl Call {
+impl GatewayCall {
     /// A call, and the receiver of its answer, which closes without one if the coordinator ends.
     #[must_use]
     pub fn new(
@@ -67,17 +67,17 @@ impl WorkerCall {
 
 /// The queue of calls. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Calls(mpsc::Sender<Call>);
+pub(crate) struct Calls(mpsc::Sender<GatewayCall>);
 
 impl Calls {
-    pub(crate) fn new() -> (Self, mpsc::Receiver<Call>) {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<GatewayCall>) {
         let (calls, called) = mpsc::channel(CALLS);
         (Self(calls), called)
     }
 
     async fn call(&self, request: WorkerCall, secret: Option<SecretHash>) -> Answered {
         let ended = || GatewayError::Unreachable("the coordinator has ended".to_owned());
-        let (call, answered) = Call::new(request, secret);
+        let (call, answered) = GatewayCall::new(request, secret);
         self.0.send(call).await.map_err(|_| ended())?;
         answered.await.map_err(|_| ended())?
     }
@@ -124,7 +124,10 @@ impl Answering {
 
     /// # Errors
     /// The store can be used no longer.
-    pub(crate) async fn run(mut self, mut called: mpsc::Receiver<Call>) -> Result<(), StoreError> {
+    pub(crate) async fn run(
+        mut self,
+        mut called: mpsc::Receiver<GatewayCall>,
+    ) -> Result<(), StoreError> {
         let mut remove = tokio::time::interval(REMOVE_EVERY);
         remove.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut calls = Vec::with_capacity(CALLS);
@@ -149,10 +152,11 @@ impl Answering {
     ///
     /// # Errors
     /// The store can be used no longer.
-    pub async fn answer_all(&mut self, calls: Vec<Call>) -> Result<(), StoreError> {
+    pub async fn answer_all(&mut self, calls: Vec<GatewayCall>) -> Result<(), StoreError> {
         let mut rest = calls;
         while !rest.is_empty() {
-            let (mut batch, mut later): (Vec<Call>, Vec<Call>) = (Vec::new(), Vec::new());
+            let (mut batch, mut later): (Vec<GatewayCall>, Vec<GatewayCall>) =
+                (Vec::new(), Vec::new());
             let mut workers = BTreeSet::new();
             for call in rest {
                 // The caller is gone, and sends a newer heartbeat.
@@ -170,7 +174,7 @@ impl Answering {
         Ok(())
     }
 
-    async fn answer_batch(&mut self, calls: Vec<Call>) -> Result<(), StoreError> {
+    async fn answer_batch(&mut self, calls: Vec<GatewayCall>) -> Result<(), StoreError> {
         let now = self.context.now();
         let (mut known, mut reports) = (Vec::new(), Vec::new());
         for call in calls {
@@ -210,7 +214,7 @@ impl Answering {
         let mut end = None;
         for (call, put) in known.into_iter().zip(puts) {
             let answer = match put {
-                Ok(WorkerPut::Kept(order)) => {
+                Ok(WorkerPut::Stored(order)) => {
                     let live = by_worker.remove(&call.request.worker()).unwrap_or_default();
                     self.answer(&call.request, order, &live, now).await
                 }
@@ -241,7 +245,7 @@ impl Answering {
     }
 
     /// The row that a call writes. `None`: the worker has to register first.
-    fn report(&self, call: &Call) -> Option<WorkerReport> {
+    fn report(&self, call: &GatewayCall) -> Option<WorkerReport> {
         let worker_table = self.context.worker_table();
         let report = match &call.request {
             WorkerCall::Registration(registration) => worker_table.first_report(registration),
@@ -278,7 +282,12 @@ impl Answering {
         all
     }
 
-    fn refuse(&self, calls: Vec<Call>, error: StoreError, now: Now) -> Result<(), StoreError> {
+    fn refuse(
+        &self,
+        calls: Vec<GatewayCall>,
+        error: StoreError,
+        now: Now,
+    ) -> Result<(), StoreError> {
         for call in calls {
             self.reply(call.reply, Err(GatewayError::Unreachable(error.to_string())));
         }

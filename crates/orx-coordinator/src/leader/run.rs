@@ -35,7 +35,7 @@ pub(crate) struct Leader {
 }
 
 /// The events that the leader waits for.
-enum Event {
+enum LeaderEvent {
     Ask,
     Woken,
     TrustOver,
@@ -70,14 +70,14 @@ impl Leader {
     pub(crate) async fn run(&mut self) -> Result<()> {
         loop {
             match self.next().await {
-                Event::Woken => self.election.ask_now(self.context.now().mono),
-                Event::TrustOver => {
+                LeaderEvent::Woken => self.election.ask_now(self.context.now().mono),
+                LeaderEvent::TrustOver => {
                     tracing::warn!("the lease of the leader was not renewed in time: following");
                     self.follow().await;
                     self.election.ask_now(self.context.now().mono);
                 }
-                Event::Duty(Err(error)) if is_the_end(&error) => return Err(error),
-                Event::Duty(ended) => {
+                LeaderEvent::Duty(Err(error)) if is_the_end(&error) => return Err(error),
+                LeaderEvent::Duty(ended) => {
                     let now = self.context.now().mono;
                     // A lease that expired while this process was suspended is requested again at once.
                     if self.election.leads(now).is_some() {
@@ -91,12 +91,12 @@ impl Leader {
                     }
                     self.follow().await;
                 }
-                Event::Ask => self.ask_and_begin().await?,
+                LeaderEvent::Ask => self.ask_and_begin().await?,
             }
         }
     }
 
-    async fn next(&mut self) -> Event {
+    async fn next(&mut self) -> LeaderEvent {
         let now = self.context.now().mono;
         let ask = self.election.ask_at().saturating_sub(now);
         let trust = self.term.and(self.election.trusted_until());
@@ -110,10 +110,10 @@ impl Leader {
         let duties = &mut self.duties;
         tokio::select! {
             biased;
-            Some(ended) = duties.join_next() => Event::Duty(joined(ended)),
-            () = over => Event::TrustOver,
-            () = self.context.wakes.leader.notified() => Event::Woken,
-            () = tokio::time::sleep(ask) => Event::Ask,
+            Some(ended) = duties.join_next() => LeaderEvent::Duty(joined(ended)),
+            () = over => LeaderEvent::TrustOver,
+            () = self.context.wakes.leader.notified() => LeaderEvent::Woken,
+            () = tokio::time::sleep(ask) => LeaderEvent::Ask,
         }
     }
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use orx_model::gate;
 use orx_model::log::LogChunk;
 use orx_model::message::{Body, Envelope, ExecutionProgress, ExecutionRef, Message, Started};
+use orx_model::validation;
 use orx_model::wire::Receipt;
 use orx_model::{ExecutionId, Incarnation, JobId, Outcome, OutcomeKind};
 
@@ -31,8 +31,8 @@ pub struct Events {
 impl Events {
     /// Adds a message of a worker. Returns `false` if it is none that workers send to coordinators.
     pub fn add(&mut self, from: Incarnation, mut message: Message) -> bool {
-        // Whichever transport carried it: everything that is recorded passes the gate.
-        gate::make_fit(&mut message);
+        // Whichever transport carried it: everything that is recorded is validated.
+        validation::make_fit(&mut message);
         match message {
             Message::JobStatus { started } => self.started.extend(by(from, started)),
             Message::JobProgress { progress } => self.progress.extend(by(from, progress)),

@@ -68,7 +68,7 @@ pub(crate) enum Bug {
     AckBeforeCommit,
     /// G1: of a batch that was split because of a bad part, the good part is not recorded.
     SplitLosesGood,
-    /// I14: a late old heartbeat counts as a new one, so a dead worker stays in contact.
+    /// I14: a late old heartbeat counts as a new one, so a dead worker counts as alive.
     LateBeatRevives,
     /// I30: the silence of a worker is the difference between the clocks of two machines.
     ClocksCompared,
@@ -215,8 +215,8 @@ pub(crate) fn put_workers(
         }
         Some(Bug::FenceUnread) => {
             for answer in &mut answers {
-                if *answer == WorkerPut::Kept(Some(WorkerDirective::Fence)) {
-                    *answer = WorkerPut::Kept(None);
+                if *answer == WorkerPut::Stored(Some(WorkerDirective::Fence)) {
+                    *answer = WorkerPut::Stored(None);
                 }
             }
         }

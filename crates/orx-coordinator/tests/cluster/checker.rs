@@ -129,7 +129,7 @@ impl Checker {
         if self.reported.contains(&(worker, *execution)) {
             return Err(format!("I12: {execution} of {job} started after its end was reported"));
         }
-        // An overdue attempt is ended while its worker is in contact, where it may still wait.
+        // An overdue attempt is ended while its worker is connected, where it may still wait.
         let timed = dispatch.timeout_ms.is_some() || dispatch.deadline.is_some();
         if self.ended.contains(execution) && !self.forced.contains(execution) && !timed {
             return Err(format!("I12: {execution} of {job} started after its end"));
@@ -223,7 +223,7 @@ fn the_checker_rejects_histories_that_violate_an_invariant() {
     };
     let (first, second) = (claim(7, 1, Some(5)), claim(8, 2, Some(5)));
     let end = |event, to| moved(Some(7), 1, Some(event), Some(Dispatched), to, None);
-    let (succeed, give_back) =
+    let (succeed, hand_back) =
         (end(JobEvent::Succeed, Completed), end(JobEvent::GiveBack, Pending));
     let cancel = moved(None, 0, Some(JobEvent::Cancel), Some(Pending), Cancelled, None);
     let nowhere = moved(None, 0, Some(JobEvent::Succeed), Some(Pending), Completed, None);
@@ -231,10 +231,10 @@ fn the_checker_rejects_histories_that_violate_an_invariant() {
         ("I3", vec![accepted, succeed]),
         ("I3", vec![accepted, nowhere]),
         ("I3", vec![accepted, cancel, first]),
-        ("I4", vec![accepted, first, give_back, claim(7, 2, Some(5)), give_back]),
+        ("I4", vec![accepted, first, hand_back, claim(7, 2, Some(5)), hand_back]),
         ("I5", vec![accepted, claim(7, 2, Some(5))]),
         ("I6", vec![accepted, claim(7, 1, None)]),
-        ("I6", vec![accepted, first, give_back, claim(8, 2, Some(4))]),
+        ("I6", vec![accepted, first, hand_back, claim(8, 2, Some(4))]),
         ("I3", vec![accepted, first, second]),
     ];
     for (invariant, history) in broken {
@@ -243,6 +243,6 @@ fn the_checker_rejects_histories_that_violate_an_invariant() {
         assert!(refused.as_ref().is_some_and(|why| why.starts_with(invariant)), "{refused:?}");
     }
     let mut checker = Checker::default();
-    let fine = [accepted, first, give_back, second];
+    let fine = [accepted, first, hand_back, second];
     assert!(fine.iter().all(|it| checker.transition(it).is_ok()));
 }

@@ -13,12 +13,12 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::faults::{Kinds, Pace};
 use crate::name;
 use crate::net::SECRET;
 use crate::node::Node;
 use crate::run::in_virtual_time;
 use crate::store::done;
-use crate::trouble::{Kinds, Pace};
 use crate::worker::{WORK, Worker};
 use crate::world::World;
 

@@ -40,13 +40,13 @@
 
 mod bug;
 mod checker;
+mod faults;
 mod isolation;
 mod net;
 mod node;
 mod people;
 mod run;
 mod store;
-mod trouble;
 mod watch;
 mod worker;
 mod world;

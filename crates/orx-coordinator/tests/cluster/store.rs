@@ -19,8 +19,8 @@ use tokio::sync::oneshot;
 use tokio::time::sleep_until;
 
 use crate::bug;
+use crate::faults::{Fate, Trip};
 use crate::node::Node;
-use crate::trouble::{Fate, Trip};
 use crate::world::World;
 
 /// The output of a future that is ready at once, as all futures on the reference store are.
@@ -99,7 +99,7 @@ async fn carry_out<T>(
 ) -> Result<T> {
     sleep_until(trip.applies_at).await;
     let answer = match trip.fate {
-        Fate::Done | Fate::AnswerLost => world.apply(node, what, apply),
+        Fate::Applied | Fate::AnswerLost => world.apply(node, what, apply),
         Fate::Lost | Fate::Late | Fate::Stranded(_) => Err(StoreError::Unknown),
         Fate::Busy => Err(StoreError::Busy),
         Fate::Failed => Err(StoreError::Backend { action: what, source: "disk error".into() }),

@@ -499,14 +499,14 @@ impl Watch {
         Ok(())
     }
 
-    /// I30: a worker that was in contact all the time is not lost. `calm`: since when the only faults are
+    /// I30: a worker that was connected all the time is not lost. `calm`: since when the only faults are
     /// wrong clocks.
     pub(crate) fn lost(&self, worker: Incarnation, clock: Duration, calm: Duration) -> Checked {
         let Some(view) = self.workers.get(&worker) else { return Ok(()) };
         let long = Duration::from_secs(60);
-        let contact = view.answered.is_some_and(|at| at + Duration::from_secs(20) > clock);
-        if contact && calm + long < clock && view.lapsed + long < clock {
-            return Err(format!("I30: {} was in contact, and is lost", worker.0));
+        let connected = view.answered.is_some_and(|at| at + Duration::from_secs(20) > clock);
+        if connected && calm + long < clock && view.lapsed + long < clock {
+            return Err(format!("I30: {} was connected, and is lost", worker.0));
         }
         Ok(())
     }

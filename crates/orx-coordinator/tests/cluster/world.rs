@@ -16,10 +16,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::bug::{self, Bug};
 use crate::checker::Checker;
+use crate::faults::{AFTER_TERM, Fate, Kinds, LATE, LED, Pace, Trip, copies};
 use crate::net::Call;
 use crate::node::Node;
 use crate::store::done;
-use crate::trouble::{AFTER_TERM, Fate, Kinds, LATE, LED, Pace, Trip, copies};
 use crate::watch::Watch;
 use crate::worker::{ALONE, Worker};
 
@@ -306,8 +306,8 @@ impl World {
     }
 
     pub(crate) fn copies(&self) -> Vec<Duration> {
-        let trouble = self.kinds().messages;
-        self.draw(|rng| copies(rng, trouble))
+        let faulty = self.kinds().messages;
+        self.draw(|rng| copies(rng, faulty))
     }
 
     pub(crate) fn trip(&self, node: &Node, what: &'static str) -> Trip {
@@ -348,7 +348,7 @@ impl World {
                 faults.last.insert((node.id, what), applies_at);
             }
         }
-        if fate != Fate::Done {
+        if fate != Fate::Applied {
             self.log(|| format!("{} {what}: {fate:?}", node.id.0));
         }
         Trip { applies_at, answers_at: applies_at + after, fate }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
-use orx_coordinator::gateway::run::{Answering, Call, WorkerCall};
+use orx_coordinator::gateway::run::{Answering, GatewayCall, WorkerCall};
 use orx_coordinator::leader::dispatcher::plan::SlotTable;
 use orx_coordinator::leader::dispatcher::run::Dispatcher;
 use orx_coordinator::leader::janitor::Janitor;
@@ -207,7 +207,7 @@ impl Stepped {
         now: Now,
     ) -> Result<(HeartbeatAnswer, Outbox), GatewayError> {
         self.at(now);
-        let (call, answered) = Call::new(request, secret);
+        let (call, answered) = GatewayCall::new(request, secret);
         done(self.answering.answer_all(vec![call])).expect("the store answers");
         let answer = done(answered).expect("an answer")?;
         Ok((answer, self.outbox()))

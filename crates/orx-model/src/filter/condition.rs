@@ -19,7 +19,7 @@ pub enum Test {
     /// One of the patterns matches this text.
     Text(Field, Vec<Pattern>),
     /// This number compares so.
-    Number(Count, Op, f64),
+    Number(CountField, Op, f64),
     /// This span of time compares so.
     Span(Age, Op, Duration),
     /// Created at or after this time.
@@ -57,7 +57,7 @@ pub enum Field {
 
 /// A number of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Count {
+pub enum CountField {
     /// Its id.
     Id,
     /// The number of its attempts.
@@ -156,8 +156,8 @@ impl Test {
             Self::Text(field, patterns) => field
                 .of(job, args)
                 .is_some_and(|text| patterns.iter().any(|pattern| pattern.matches(&text))),
-            Self::Number(Count::Id, op, number) => op.holds(job.id.0 as f64, *number),
-            Self::Number(Count::Attempts, op, number) => {
+            Self::Number(CountField::Id, op, number) => op.holds(job.id.0 as f64, *number),
+            Self::Number(CountField::Attempts, op, number) => {
                 op.holds(f64::from(job.state.attempt), *number)
             }
             Self::Span(age, op, span) => age.of(job, now).is_some_and(|it| op.holds(it, *span)),

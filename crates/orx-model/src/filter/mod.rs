@@ -15,7 +15,7 @@ use crate::job::{JobSummary, Json};
 use crate::status::JobStatus;
 use crate::time::{Timestamp, WallClock, format_exact};
 
-pub use condition::{Age, Count, Field, Op, Pattern, Test};
+pub use condition::{Age, CountField, Field, Op, Pattern, Test};
 use word::split;
 
 const TERMS: usize = 64;
@@ -46,12 +46,12 @@ impl FilterError {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Filter {
     /// The terms; all must hold.
-    pub terms: Vec<Term>,
+    pub terms: Vec<FilterTerm>,
 }
 
 /// One condition of a filter.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Term {
+pub struct FilterTerm {
     /// The condition must not hold.
     pub negated: bool,
     /// The condition.
@@ -97,7 +97,7 @@ impl Filter {
     /// Whether a term depends on the args of a job.
     #[must_use]
     pub fn needs_args(&self) -> bool {
-        let on_args = |term: &Term| matches!(term.test, Test::Text(Field::Arg(_), _));
+        let on_args = |term: &FilterTerm| matches!(term.test, Test::Text(Field::Arg(_), _));
         self.terms.iter().any(on_args)
     }
 
@@ -140,8 +140,10 @@ impl fmt::Display for Filter {
                     let values: Vec<String> = quoted.collect();
                     write!(f, "{field}:{}", values.join(","))?;
                 }
-                Test::Number(Count::Id, op, n) => write!(f, "id{}{n}", op.as_str())?,
-                Test::Number(Count::Attempts, op, n) => write!(f, "attempts{}{n}", op.as_str())?,
+                Test::Number(CountField::Id, op, n) => write!(f, "id{}{n}", op.as_str())?,
+                Test::Number(CountField::Attempts, op, n) => {
+                    write!(f, "attempts{}{n}", op.as_str())?
+                }
                 Test::Span(age, op, span) => {
                     let key = match age {
                         Age::Age => "age",

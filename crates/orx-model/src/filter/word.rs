@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::condition::{Age, Count, Field, Op, Pattern, Test};
-use super::{FilterError, Term};
+use super::condition::{Age, CountField, Field, Op, Pattern, Test};
+use super::{FilterError, FilterTerm};
 use crate::policy::Priority;
 use crate::status::JobStatus;
 use crate::text::nearest;
@@ -110,8 +110,12 @@ pub(super) fn split(input: &str) -> Result<Vec<Word>, FilterError> {
 }
 
 impl Word {
-    pub(super) fn term(&self, now: Timestamp, clock: &dyn WallClock) -> Result<Term, FilterError> {
-        let term = |test| Term { negated: self.negated, test };
+    pub(super) fn term(
+        &self,
+        now: Timestamp,
+        clock: &dyn WallClock,
+    ) -> Result<FilterTerm, FilterError> {
+        let term = |test| FilterTerm { negated: self.negated, test };
         if self.op.is_empty() {
             if self.value.is_empty() {
                 return Err(self.wrong_value("a word after `-`", None));
@@ -138,8 +142,8 @@ impl Word {
                 self.only_equals()?;
                 return Ok(self.maybe_not(Test::Priority(priorities.into_iter().collect())));
             }
-            "id" => return Ok(term(self.number(Count::Id)?)),
-            "attempts" => return Ok(term(self.number(Count::Attempts)?)),
+            "id" => return Ok(term(self.number(CountField::Id)?)),
+            "attempts" => return Ok(term(self.number(CountField::Attempts)?)),
             "age" => return Ok(term(self.span(Age::Age)?)),
             "waited" => return Ok(term(self.span(Age::Waited)?)),
             "took" => return Ok(term(self.span(Age::Took)?)),
@@ -183,8 +187,8 @@ impl Word {
         Ok(self.maybe_not(Test::Text(field, patterns)))
     }
 
-    fn maybe_not(&self, test: Test) -> Term {
-        Term { negated: self.negated != (self.op == "!="), test }
+    fn maybe_not(&self, test: Test) -> FilterTerm {
+        FilterTerm { negated: self.negated != (self.op == "!="), test }
     }
 
     fn only_equals(&self) -> Result<(), FilterError> {
@@ -228,7 +232,7 @@ impl Word {
         self.values.iter().map(each).collect()
     }
 
-    fn number(&self, of: Count) -> Result<Test, FilterError> {
+    fn number(&self, of: CountField) -> Result<Test, FilterError> {
         let number: f64 = self.value.parse().map_err(|_| self.wrong_value("a number", None))?;
         if !number.is_finite() {
             return Err(self.wrong_value("a number", None));

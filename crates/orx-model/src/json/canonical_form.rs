@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::Unfit;
-use super::walk::{Token, Walk, plain};
+use super::walk::{JsonWalk, Token, plain};
 
 /// Feeds the canonical form of JSON text: whitespace, key order, escapes and number format (`1`, `1.0`,
 /// `10e-1`) make no difference. Each piece is delimited, so that different values give different bytes.
@@ -13,7 +13,7 @@ use super::walk::{Token, Walk, plain};
 /// The text is rejected, as by [`check`](super::check).
 pub fn canonical(text: &str, feed: &mut impl FnMut(&[u8])) -> Result<(), Unfit> {
     if in_order(text)? {
-        let mut walk = Walk::new(text);
+        let mut walk = JsonWalk::new(text);
         while let Some(token) = walk.next()? {
             feed_token(token, feed);
         }
@@ -24,7 +24,7 @@ pub fn canonical(text: &str, feed: &mut impl FnMut(&[u8])) -> Result<(), Unfit> 
 
 /// Whether the keys of every object are written in ascending order, each once.
 fn in_order(text: &str) -> Result<bool, Unfit> {
-    let mut walk = Walk::new(text);
+    let mut walk = JsonWalk::new(text);
     let mut last: Vec<Option<&str>> = Vec::new();
     while let Some(token) = walk.next()? {
         match token {
@@ -45,7 +45,7 @@ fn in_order(text: &str) -> Result<bool, Unfit> {
 
 /// As [`canonical`], for text with keys in any order.
 fn feed_value(text: &str, feed: &mut impl FnMut(&[u8])) -> Result<(), Unfit> {
-    let mut walk = Walk::new(text);
+    let mut walk = JsonWalk::new(text);
     let Some(first) = walk.next()? else { return Ok(()) };
     feed_token(first, feed);
     if !matches!(first, Token::Object | Token::Array) {

@@ -10,7 +10,7 @@ mod walk;
 
 pub use canonical_form::canonical;
 pub use objects::{object, optional_object};
-pub(crate) use walk::{Token, Walk, plain};
+pub(crate) use walk::{JsonWalk, Token, plain};
 
 /// The deepest nesting of arrays and objects, below the limits of common JSON readers.
 pub const NESTING: usize = 64;
@@ -72,7 +72,7 @@ pub fn check(text: &str, most: usize) -> Result<(), Unfit> {
     if text.len() > most {
         return Err(Unfit::TooLarge { most, found: text.len() });
     }
-    let mut walk = Walk::new(text);
+    let mut walk = JsonWalk::new(text);
     while walk.next()?.is_some() {}
     Ok(())
 }

@@ -31,7 +31,7 @@ enum Expected {
 }
 
 #[derive(Debug)]
-pub(crate) struct Walk<'a> {
+pub(crate) struct JsonWalk<'a> {
     text: &'a str,
     pub(super) at: usize,
     /// For each open object or array, outermost first, whether it is an object.
@@ -39,7 +39,7 @@ pub(crate) struct Walk<'a> {
     expected: Expected,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> JsonWalk<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
         Self { text, at: 0, open: Vec::new(), expected: Expected::Value }
     }

@@ -70,7 +70,7 @@ pub enum WorkerCommand {
     /// Accept jobs again.
     Resume,
     /// Declare the incarnation lost: its attempts are lost at once and run elsewhere, and its reports are
-    /// rejected. This cannot be undone.
+    /// rejected. This is permanent.
     Fence,
 }
 

@@ -38,7 +38,7 @@ impl Workers for Memory {
                 }
                 row.seen_at = now;
             }
-            answers.push(WorkerPut::Kept(row.order));
+            answers.push(WorkerPut::Stored(row.order));
         }
         Ok(answers)
     }

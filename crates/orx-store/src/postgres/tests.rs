@@ -3,7 +3,7 @@
 use orx_model::filter::Filter;
 use orx_model::time::UtcClock;
 use orx_model::{Capabilities, ExecutionId, Incarnation, JobId};
-use orx_testkit::servers::{Database, bouncer};
+use orx_testkit::servers::{TestDatabase, bouncer};
 use proptest::prelude::*;
 
 use super::claim::{self, Chosen};
@@ -19,12 +19,12 @@ use crate::walk::Walk;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
-async fn open(database: &Database) -> Postgres {
+async fn open(database: &TestDatabase) -> Postgres {
     Postgres::open(PostgresOptions::new(database.url()), NOW).await.expect("a store")
 }
 
 /// The generic plan of a statement in a session of the store, one step per line.
-async fn plan(database: &Database, statement: &Statement) -> String {
+async fn plan(database: &TestDatabase, statement: &Statement) -> String {
     let types = statement.values.iter().map(|value| match value {
         Value::Int(_) => "bigint",
         Value::Text(_) => "text",
@@ -97,7 +97,7 @@ fn new_jobs() -> Statement {
 
 #[tokio::test]
 async fn frequent_statements_read_an_index_in_its_order() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let store = open(&database).await;
     database.run(MANY_JOBS).await;
     let term = crate::Term { node: Incarnation(1), epoch: 1 };
@@ -217,7 +217,7 @@ async fn frequent_statements_read_an_index_in_its_order() {
 
 #[tokio::test]
 async fn a_list_reads_the_jobs_of_its_filter_from_an_index_in_its_order() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let store = open(&database).await;
     database.run(MANY_JOBS).await;
     let cases: [(&str, bool, &[&str]); 11] = [
@@ -269,7 +269,7 @@ async fn a_list_reads_the_jobs_of_its_filter_from_an_index_in_its_order() {
 
 #[tokio::test]
 async fn a_statement_is_ended_by_the_server_at_its_deadline_and_changes_nothing() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let read_deadline = Duration::from_millis(200);
     let write_deadline = Duration::from_millis(200);
     let options =
@@ -292,7 +292,7 @@ async fn a_statement_is_ended_by_the_server_at_its_deadline_and_changes_nothing(
 
 #[tokio::test]
 async fn a_setting_of_a_statement_applies_to_its_own_transaction_only() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     // A transaction-pooling proxy accepts no settings of a session.
     for (url, lock_deadline) in [(database.url(), "2s"), (database.url_by(&bouncer()), "0")] {
         settings_apply_to_one_transaction(url, lock_deadline).await;
@@ -349,7 +349,7 @@ fn failing(code: &str, until: i64) -> Statement {
 
 #[tokio::test]
 async fn an_error_of_the_server_is_mapped_to_what_the_caller_can_do() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let store = open(&database).await;
     database.run(FAILURES).await;
     let inner = &store.inner;
@@ -383,7 +383,7 @@ async fn an_error_of_the_server_is_mapped_to_what_the_caller_can_do() {
 
 #[tokio::test]
 async fn only_an_idempotent_statement_is_sent_again() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let store = open(&database).await;
     // The session ends during the statement, as when the server restarts.
     database.run(FAILURES).await;
@@ -408,7 +408,7 @@ async fn only_an_idempotent_statement_is_sent_again() {
 
 #[tokio::test]
 async fn a_statement_that_fails_the_second_time_may_have_been_committed_the_first() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let store = open(&database).await;
     let inner = &store.inner;
     // The session ends during the first try; the second one fails.
@@ -453,7 +453,7 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("a runtime").block_on(async {
-            let database = Database::new().await;
+            let database = TestDatabase::new().await;
             let store = open(&database).await;
             let sent = async |query: &'static str, value: Value| {
                 let statement = sql::fill(query, [("value", value)]);
@@ -498,7 +498,7 @@ proptest! {
 /// an error that says to try again, or that the outcome is unknown.
 #[tokio::test]
 async fn a_failure_of_the_server_is_never_an_error_of_the_command() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let store = open(&database).await;
     database.run(FAILURES).await;
     let refused = async |kind, statement: Statement| {

@@ -23,7 +23,7 @@ impl Inner {
         &self,
         workers: &[(SecretHash, WorkerReport)],
     ) -> DbResult<Vec<WorkerPut>> {
-        let mut answers = vec![WorkerPut::Kept(None); workers.len()];
+        let mut answers = vec![WorkerPut::Stored(None); workers.len()];
         let mut left: Vec<usize> = (0..workers.len()).collect();
         let mut unseen = 0;
         while !left.is_empty() {
@@ -38,7 +38,7 @@ impl Inner {
             for row in &rows {
                 let row = Columns(row);
                 let answer = if row.bool(2)? {
-                    WorkerPut::Kept(row.optional_str(1)?.and_then(order_of))
+                    WorkerPut::Stored(row.optional_str(1)?.and_then(order_of))
                 } else {
                     WorkerPut::OtherSecret
                 };

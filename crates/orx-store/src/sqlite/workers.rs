@@ -74,7 +74,7 @@ fn put_workers(tx: &mut Tx<'_>, workers: &[WorkerRow], now: Timestamp) -> DbResu
         let newest = worker.heartbeat == 0
             || known.is_none_or(|(heartbeat, _, _)| worker.heartbeat >= heartbeat);
         if order == Some(WorkerDirective::Fence) {
-            answers.push(WorkerPut::Kept(order));
+            answers.push(WorkerPut::Stored(order));
             continue;
         }
         if newest {
@@ -94,7 +94,7 @@ fn put_workers(tx: &mut Tx<'_>, workers: &[WorkerRow], now: Timestamp) -> DbResu
         } else {
             seen.execute(params![incarnation, now.as_millis()])?;
         }
-        answers.push(WorkerPut::Kept(order));
+        answers.push(WorkerPut::Stored(order));
     }
     Ok(answers)
 }

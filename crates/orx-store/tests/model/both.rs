@@ -12,7 +12,7 @@ use orx_store::{
     Schedules, SlotRequest, Sqlite, SqliteOptions, Store, Term, Upkeep,
 };
 use orx_testkit::make::{NOW, job, name, request};
-use orx_testkit::servers::Database;
+use orx_testkit::servers::TestDatabase;
 
 use crate::ops::{
     NewRun, Op, PreparedFiring, SCHEDULES, accepted, kind, ledger_row, make_stale, plan, position,
@@ -32,7 +32,7 @@ async fn lead(store: &dyn Store, now: Timestamp) -> Term {
 /// Where the compared store stores its data.
 pub(crate) enum Home {
     Folder(tempfile::TempDir),
-    Database(Database),
+    Database(TestDatabase),
 }
 
 impl Home {

@@ -5,7 +5,7 @@
 mod both;
 mod ops;
 
-use orx_testkit::servers::Database;
+use orx_testkit::servers::TestDatabase;
 use proptest::prelude::*;
 
 use both::{Both, Home};
@@ -25,7 +25,7 @@ proptest! {
 
     #[test]
     fn postgres_behaves_as_the_model(ops in proptest::collection::vec(op(), 1..60)) {
-        compare(ops, async || Home::Database(Database::new().await));
+        compare(ops, async || Home::Database(TestDatabase::new().await));
     }
 }
 

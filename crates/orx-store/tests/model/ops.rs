@@ -107,7 +107,7 @@ fn seconds() -> impl Strategy<Value = i64> {
     -5..40_i64
 }
 
-fn new_job() -> impl Strategy<Value = PreparedJob> {
+fn prepared_job() -> impl Strategy<Value = PreparedJob> {
     let times = (
         proptest::option::weighted(0.3, seconds()),
         proptest::option::weighted(0.2, 1..40_i64),
@@ -158,7 +158,7 @@ fn new_run() -> impl Strategy<Value = NewRun> {
     })
 }
 
-fn new_fire() -> impl Strategy<Value = PreparedFiring> {
+fn prepared_firing() -> impl Strategy<Value = PreparedFiring> {
     let runs = proptest::collection::vec(new_run(), 0..4);
     let rows = proptest::collection::vec(row(), 0..3);
     let to = proptest::option::weighted(0.7, proptest::option::weighted(0.8, seconds()));
@@ -185,7 +185,7 @@ fn schedule_op() -> impl Strategy<Value = Op> {
         ),
         1 => (0..4_u8, proptest::option::of(1..3_u64))
             .prop_map(|(schedule, version)| Op::RemoveSchedule { schedule, version }),
-        8 => (proptest::collection::vec(new_fire(), 1..4), proptest::bool::weighted(0.2))
+        8 => (proptest::collection::vec(prepared_firing(), 1..4), proptest::bool::weighted(0.2))
             .prop_map(|(fires, by_person)| Op::Firing { fires, by_person }),
         5 => proptest::collection::vec(step, 1..4).prop_map(Op::DependencyStep),
         1 => (0..60_i64).prop_map(Op::PruneSlots),
@@ -199,7 +199,7 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
 fn job_op() -> impl Strategy<Value = Op> {
     let status = proptest::sample::select(JobStatus::ALL.to_vec());
     prop_oneof![
-        6 => proptest::collection::vec(new_job(), 1..5).prop_map(Op::Enqueue),
+        6 => proptest::collection::vec(prepared_job(), 1..5).prop_map(Op::Enqueue),
         8 => proptest::collection::vec(0..4_u8, 1..4).prop_map(|free_slots| Op::Claim { free_slots }),
         3 => proptest::collection::vec(0..8_u8, 1..4).prop_map(Op::Start),
         8 => proptest::collection::vec((0..8_u8, 0..13_u8), 1..5).prop_map(Op::End),

@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn a_wait_for_a_row_lock_times_out_and_changes_nothing() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let lock_deadline = Duration::from_millis(200);
     let options = PostgresOptions { lock_deadline, ..PostgresOptions::new(database.url()) };
     let store = Postgres::open(options, NOW).await.expect("a store");
@@ -22,7 +22,7 @@ async fn a_wait_for_a_row_lock_times_out_and_changes_nothing() {
 
 #[tokio::test]
 async fn a_wait_for_a_table_lock_times_out() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let lock_deadline = Duration::from_millis(200);
     let write_deadline = Duration::from_secs(30);
     let options =
@@ -43,7 +43,7 @@ async fn a_wait_for_a_table_lock_times_out() {
 /// Through a transaction-pooling proxy.
 #[tokio::test]
 async fn many_callers_share_a_few_sessions_behind_a_proxy() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let options = PostgresOptions::new(database.url_by(&bouncer()));
     let store = Arc::new(Postgres::open(options, NOW).await.expect("a store"));
     let term = lead(&store, 1, HOUR).await.expect("free");
@@ -97,7 +97,7 @@ fn impatient(url: String) -> PostgresOptions {
 
 #[tokio::test]
 async fn a_write_whose_answer_is_lost_is_unknown_and_found_again_by_its_key() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let proxy = Proxy::start(&orx_testkit::servers::shared()).await;
     let options = impatient(database.url_by(&proxy.url()));
     let store = Postgres::open(options, NOW).await.expect("a store");
@@ -125,7 +125,7 @@ async fn a_write_whose_answer_is_lost_is_unknown_and_found_again_by_its_key() {
 
 #[tokio::test]
 async fn a_write_that_waits_behind_a_hanging_one_is_busy_and_changes_nothing() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let proxy = Proxy::start(&orx_testkit::servers::shared()).await;
     // The second write times out long before the first.
     let busy_after = Duration::from_millis(300);
@@ -151,7 +151,7 @@ async fn a_write_that_waits_behind_a_hanging_one_is_busy_and_changes_nothing() {
 
 #[tokio::test]
 async fn calls_time_out_while_the_network_drops_everything_and_succeed_afterwards() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let proxy = Proxy::start(&orx_testkit::servers::shared()).await;
     let store = Postgres::open(impatient(database.url_by(&proxy.url())), NOW).await;
     let store = Arc::new(store.expect("a store"));
@@ -189,7 +189,7 @@ async fn calls_time_out_while_the_network_drops_everything_and_succeed_afterward
 
 #[tokio::test]
 async fn scans_and_reads_of_pieces_block_no_other_call_and_nothing_blocks_an_election() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let (read_deadline, busy_after) = (2 * SOON, 2 * SOON);
     let options = PostgresOptions {
         scans: 2,
@@ -246,7 +246,7 @@ async fn scans_and_reads_of_pieces_block_no_other_call_and_nothing_blocks_an_ele
 
 #[tokio::test]
 async fn a_dropped_call_leaves_no_session_in_the_middle_of_a_message() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let options = PostgresOptions { sessions: 2, ..PostgresOptions::new(database.url()) };
     let store = Postgres::open(options, NOW).await.expect("a store");
     let id = add(&store, vec![job()]).await[0];

@@ -23,19 +23,19 @@ use orx_store::{
     PruneRequest, Recorded, RetryAnswer, StoreCopy, StoreError, Term, Tokens, Upkeep,
 };
 use orx_testkit::make::{NOW, at, failed, job, json, name, outcome, request, succeeded};
-use orx_testkit::servers::{Database, OwnPostgres, Proxy, bouncer, forgetful_bouncer};
+use orx_testkit::servers::{OwnPostgres, Proxy, TestDatabase, bouncer, forgetful_bouncer};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 /// Deadline of an expected state, long enough for a busy machine.
 const SOON: Duration = Duration::from_secs(60);
 
-async fn open(database: &Database) -> Postgres {
+async fn open(database: &TestDatabase) -> Postgres {
     Postgres::open(PostgresOptions::new(database.url()), NOW).await.expect("a store")
 }
 
 /// A store that waits longer for a lock than any test holds one.
-async fn patient(database: &Database) -> Arc<Postgres> {
+async fn patient(database: &TestDatabase) -> Arc<Postgres> {
     let lock_deadline = Duration::from_secs(20);
     let write_deadline = Duration::from_secs(30);
     let options =
@@ -78,7 +78,7 @@ fn jobs(claimed: &[Claimed]) -> Vec<JobId> {
 struct Open(PgConnection);
 
 impl Open {
-    async fn begin(database: &Database) -> Self {
+    async fn begin(database: &TestDatabase) -> Self {
         let mut session = PgConnection::connect(&database.url()).await.expect("a session");
         sqlx::raw_sql("begin").execute(&mut session).await.expect("begun");
         Self(session)

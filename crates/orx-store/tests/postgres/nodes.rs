@@ -11,7 +11,7 @@ const JOB_OF_ANOTHER_NODE: &str = "with new as (
 
 #[tokio::test]
 async fn a_job_that_commits_after_one_with_a_higher_id_is_claimed_all_the_same() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let store = open(&database).await;
     let term = lead(&store, 1, HOUR).await.expect("free");
     let first = add(&store, vec![job()]).await[0];
@@ -32,7 +32,7 @@ async fn a_job_that_commits_after_one_with_a_higher_id_is_claimed_all_the_same()
 
 #[tokio::test]
 async fn a_claim_skips_a_job_that_another_transaction_locks() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let store = open(&database).await;
     let term = lead(&store, 1, HOUR).await.expect("free");
     let ids = add(&store, vec![job(), job(), job()]).await;
@@ -52,7 +52,7 @@ async fn a_claim_skips_a_job_that_another_transaction_locks() {
 
 #[tokio::test]
 async fn concurrent_claims_never_get_the_same_job() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let nodes = [Arc::new(open(&database).await), Arc::new(open(&database).await)];
     let term = lead(&nodes[0], 1, HOUR).await.expect("free");
     let ids: BTreeSet<JobId> = add(&nodes[0], vec![job(); 400]).await.into_iter().collect();
@@ -82,7 +82,7 @@ async fn concurrent_claims_never_get_the_same_job() {
 
 #[tokio::test]
 async fn a_lane_that_another_node_added_is_claimed_from() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let (leader, other) = (open(&database).await, open(&database).await);
     let term = lead(&leader, 1, HOUR).await.expect("free");
     let ids = add(&other, vec![JobSpec { queue: name("new"), ..job() }]).await;
@@ -93,7 +93,7 @@ async fn a_lane_that_another_node_added_is_claimed_from() {
 
 #[tokio::test]
 async fn of_concurrent_candidates_one_leads_and_no_epoch_is_used_twice() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let mut nodes = Vec::new();
     for _ in 0..3 {
         nodes.push(Arc::new(open(&database).await));
@@ -127,7 +127,7 @@ async fn of_concurrent_candidates_one_leads_and_no_epoch_is_used_twice() {
 /// then changes nothing.
 #[tokio::test]
 async fn a_claim_during_an_election_waits_for_it_and_changes_nothing() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let store = patient(&database).await;
     let term = lead(&store, 1, HOUR).await.expect("free");
     let id = add(&store, vec![job()]).await[0];
@@ -155,7 +155,7 @@ async fn a_claim_during_an_election_waits_for_it_and_changes_nothing() {
 
 #[tokio::test]
 async fn an_enqueue_waits_for_a_transaction_that_takes_its_key() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let store = patient(&database).await;
     add(&store, vec![job()]).await;
     for (how, expected) in [("commit", "existing"), ("rollback", "new")] {
@@ -185,7 +185,7 @@ async fn an_enqueue_waits_for_a_transaction_that_takes_its_key() {
 
 #[tokio::test]
 async fn nodes_that_take_the_same_keys_in_any_order_agree_on_their_jobs() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let nodes = [Arc::new(open(&database).await), Arc::new(open(&database).await)];
     let tasks: Vec<_> = (0..6)
         .map(|who| {
@@ -217,7 +217,7 @@ async fn nodes_that_take_the_same_keys_in_any_order_agree_on_their_jobs() {
 /// The server rolls one of two deadlocked transactions back; the store sends it again.
 #[tokio::test]
 async fn a_deadlock_is_no_error_of_the_caller() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     // A waiting transaction checks for a deadlock once, after this time: the deadlock has to exist by then.
     let set = format!("alter database {} set deadlock_timeout = '3s'", database.name());
     database.run(&set).await;
@@ -251,7 +251,7 @@ async fn a_deadlock_is_no_error_of_the_caller() {
 
 #[tokio::test]
 async fn concurrent_calls_share_statements() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let store = Arc::new(open(&database).await);
     let callers: Vec<_> = (0..200)
         .map(|_| {
@@ -272,7 +272,7 @@ async fn concurrent_calls_share_statements() {
 
 #[tokio::test]
 async fn an_outcome_is_computed_again_if_its_job_changed_meanwhile() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let store = patient(&database).await;
     let term = lead(&store, 1, HOUR).await.expect("free");
     let id = add(&store, vec![job()]).await[0];
@@ -297,7 +297,7 @@ async fn an_outcome_is_computed_again_if_its_job_changed_meanwhile() {
 /// Records an outcome of the job's first attempt. Runs `change` after the store has computed the outcome and
 /// before it writes it. Returns the result of `change`.
 async fn change_while_it_ends<T: Send + 'static>(
-    database: &Database,
+    database: &TestDatabase,
     store: &Arc<Postgres>,
     outcome: Outcome,
     change: impl Future<Output = T> + Send + 'static,
@@ -319,7 +319,7 @@ async fn change_while_it_ends<T: Send + 'static>(
 
 #[tokio::test]
 async fn a_job_that_has_just_succeeded_is_retried_and_leaves_no_result_behind() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let store = patient(&database).await;
     let term = lead(&store, 1, HOUR).await.expect("free");
     let id = add(&store, vec![job()]).await[0];
@@ -343,7 +343,7 @@ async fn a_job_that_has_just_succeeded_is_retried_and_leaves_no_result_behind() 
 
 #[tokio::test]
 async fn a_job_whose_attempt_has_just_failed_is_cancelled() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let store = patient(&database).await;
     let term = lead(&store, 1, HOUR).await.expect("free");
     let ids = add(&store, vec![job(), job()]).await;
@@ -363,7 +363,7 @@ async fn a_job_whose_attempt_has_just_failed_is_cancelled() {
 
 #[tokio::test]
 async fn counts_are_right_while_nodes_sum_them() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let nodes = [Arc::new(open(&database).await), Arc::new(open(&database).await)];
     let tasks: Vec<_> = (0..8)
         .map(|who| {

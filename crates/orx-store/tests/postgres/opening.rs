@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn no_node_leads_on_a_store_that_has_moved() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let store = open(&database).await;
     let home = store.home().await.expect("read");
     let moved = Home { moved_to: Some("/elsewhere".into()), ..home.clone() };
@@ -18,7 +18,7 @@ async fn no_node_leads_on_a_store_that_has_moved() {
 
 #[tokio::test]
 async fn nodes_that_start_at_once_create_one_schema() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let starts: Vec<_> = (0..4)
         .map(|_| {
             let options = PostgresOptions::new(database.url());
@@ -35,7 +35,7 @@ async fn nodes_that_start_at_once_create_one_schema() {
 
 #[tokio::test]
 async fn a_database_with_an_older_schema_opens_with_its_content() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     database.run(include_str!("../../src/postgres/migrations/0001_first.sql")).await;
     database.run(include_str!("../../src/postgres/migrations/0002_schedules.sql")).await;
     let tags = [("tenant".to_owned(), "acme".to_owned())].into();
@@ -79,7 +79,7 @@ async fn a_database_with_an_older_schema_opens_with_its_content() {
 
 #[tokio::test]
 async fn a_newer_schema_is_rejected_and_left_unchanged() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     drop(open(&database).await);
     database.run("update orx_schema set version = 99").await;
     let refused = Postgres::open(PostgresOptions::new(database.url()), NOW).await;
@@ -90,7 +90,7 @@ async fn a_newer_schema_is_rejected_and_left_unchanged() {
 
 #[tokio::test]
 async fn a_database_that_may_lose_commits_is_rejected_unless_durability_is_relaxed() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let set = format!("alter database {} set synchronous_commit = off", database.name());
     database.run(&set).await;
     let options = PostgresOptions::new(database.url());
@@ -123,7 +123,7 @@ async fn a_server_without_syncs_or_a_replica_is_rejected() {
 
 #[tokio::test]
 async fn a_proxy_without_prepared_statements_is_rejected() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let url = database.url_by(&forgetful_bouncer());
     let error = Postgres::open(PostgresOptions::new(url), NOW).await.expect_err("refused");
     assert!(
@@ -134,7 +134,7 @@ async fn a_proxy_without_prepared_statements_is_rejected() {
 
 #[tokio::test]
 async fn an_error_of_opening_shows_the_cause_and_never_the_password() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let missing = database.url().replace(database.name(), "nowhere");
     let secret = missing.replace("orx@", "orx:hunter2@");
     let error = Postgres::open(PostgresOptions::new(secret), NOW).await.expect_err("refused");

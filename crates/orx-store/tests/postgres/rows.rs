@@ -14,7 +14,7 @@ fn too_long() -> String {
 
 #[tokio::test]
 async fn an_invalid_part_of_a_batch_fails_alone() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let store = Arc::new(open(&database).await);
     let term = lead(&store, 1, HOUR).await.expect("free");
     let long = too_long();
@@ -52,7 +52,7 @@ async fn an_invalid_part_of_a_batch_fails_alone() {
 
 #[tokio::test]
 async fn an_unreadable_job_does_not_affect_others() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let store = open(&database).await;
     let term = lead(&store, 1, HOUR).await.expect("free");
     let ids = add(&store, vec![keyed("a"), keyed("b"), keyed("c"), keyed("d")]).await;
@@ -105,7 +105,7 @@ fn applied(recorded: &Recorded) -> JobStatus {
 
 #[tokio::test]
 async fn an_enqueue_with_a_key_in_use_uses_no_id() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let store = open(&database).await;
     let first = add(&store, vec![keyed("k")]).await[0];
     for _ in 0..5 {
@@ -116,7 +116,7 @@ async fn an_enqueue_with_a_key_in_use_uses_no_id() {
 
 #[tokio::test]
 async fn the_key_of_a_pruned_job_is_retained_and_expires() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let store = open(&database).await;
     let term = lead(&store, 1, HOUR).await.expect("free");
     let first = add(&store, vec![keyed("k")]).await[0];
@@ -145,7 +145,7 @@ async fn the_key_of_a_pruned_job_is_retained_and_expires() {
 
 #[tokio::test]
 async fn a_list_does_not_read_args_and_pruning_deletes_the_terms_of_a_job() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let store = open(&database).await;
     let args = json(&format!("\"{}\"", "x".repeat(200_000)));
     let tags =
@@ -185,7 +185,7 @@ fn alike(secret: &str) -> JobSpec {
 
 #[tokio::test]
 async fn tags_with_the_same_term_are_stored_and_found() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let store = open(&database).await;
     let keyed = JobSpec { key: Some("k".to_owned()), ..alike("c") };
     let ids = add(&store, vec![alike("c"), keyed]).await;

@@ -6,11 +6,11 @@ use orx_model::wire::JobDetail;
 use orx_model::{AttemptStatus, ExecutionId, JobEvent, JobId, JobStatus, next};
 
 use super::bounds::Bounds;
-use super::facts::{Fact, How, Ms, Record};
+use super::facts::{Fact, HistoryRecord, How, Ms};
 
 /// The time from a fault of a process to its recovery.
 #[derive(Debug, Clone)]
-struct Outage {
+struct FaultSpan {
     who: String,
     how: How,
     from: Ms,
@@ -20,7 +20,7 @@ struct Outage {
 
 /// One run of a job's process.
 #[derive(Debug, Clone)]
-struct Run {
+struct ProcessRun {
     job: JobId,
     execution: ExecutionId,
     worker: String,
@@ -32,7 +32,7 @@ struct Run {
 ///
 /// # Errors
 /// Each violation in a line of its own, which begins with the promise, such as `I4`.
-pub fn check(history: &[Record], jobs: &[JobDetail], bounds: &Bounds) -> Result<(), String> {
+pub fn check(history: &[HistoryRecord], jobs: &[JobDetail], bounds: &Bounds) -> Result<(), String> {
     let mut checker = Checker::new(history, jobs, bounds);
     checker.accepted_and_refused();
     checker.statuses();
@@ -47,20 +47,20 @@ pub fn check(history: &[Record], jobs: &[JobDetail], bounds: &Bounds) -> Result<
 }
 
 struct Checker<'a> {
-    history: &'a [Record],
+    history: &'a [HistoryRecord],
     jobs: BTreeMap<JobId, &'a JobDetail>,
     bounds: &'a Bounds,
-    outages: Vec<Outage>,
-    runs: Vec<Run>,
+    faults: Vec<FaultSpan>,
+    runs: Vec<ProcessRun>,
     broken: Vec<String>,
 }
 
 impl<'a> Checker<'a> {
-    fn new(history: &'a [Record], jobs: &'a [JobDetail], bounds: &'a Bounds) -> Self {
-        let outages = outages(history);
+    fn new(history: &'a [HistoryRecord], jobs: &'a [JobDetail], bounds: &'a Bounds) -> Self {
+        let faults = faults(history);
         let jobs: BTreeMap<_, _> = jobs.iter().map(|detail| (detail.job.id, detail)).collect();
         let mut checker =
-            Self { history, jobs, bounds, outages, runs: Vec::new(), broken: Vec::new() };
+            Self { history, jobs, bounds, faults, runs: Vec::new(), broken: Vec::new() };
         checker.runs = checker.runs_of();
         checker
     }
@@ -71,7 +71,7 @@ impl<'a> Checker<'a> {
 
     /// The runs of all processes. One without an end in the history was killed, with its worker or after
     /// the grace time.
-    fn runs_of(&self) -> Vec<Run> {
+    fn runs_of(&self) -> Vec<ProcessRun> {
         let mut ends: BTreeMap<ExecutionId, Ms> = BTreeMap::new();
         for record in self.history {
             if let Fact::Ended { execution, .. } = &record.fact {
@@ -85,17 +85,18 @@ impl<'a> Checker<'a> {
                 detail.attempts.iter().find(|attempt| attempt.execution == execution)
             });
             let worker = attempt.map_or("", |attempt| attempt.worker_name.as_str()).to_owned();
-            let killed = |outage: &&Outage| {
-                outage.how == How::Killed && outage.who == worker && outage.from >= record.at
+            let killed = |fault: &&FaultSpan| {
+                fault.how == How::Killed && fault.who == worker && fault.from >= record.at
             };
-            let killed = self.outages.iter().find(killed).map(|outage| outage.from);
-            let term = |r: &&Record| matches!(&r.fact, Fact::StopSignal { who } if *who == worker);
+            let killed = self.faults.iter().find(killed).map(|fault| fault.from);
+            let term =
+                |r: &&HistoryRecord| matches!(&r.fact, Fact::StopSignal { who } if *who == worker);
             let exited = self.history.iter().filter(|r| r.at >= record.at).find(term);
             let recorded = attempt.and_then(|attempt| attempt.ended_at);
             let recorded = recorded.and_then(|at| u64::try_from(at.as_millis()).ok());
             let to = ends.get(&execution).copied().or(killed).or(exited.map(|r| r.at));
             let to = to.or(recorded).unwrap_or(Ms::MAX);
-            runs.push(Run { job, execution, worker, from: record.at, to });
+            runs.push(ProcessRun { job, execution, worker, from: record.at, to });
         }
         runs
     }
@@ -106,31 +107,31 @@ impl<'a> Checker<'a> {
         let mut deadline = from.saturating_add(within);
         let mut counted = BTreeSet::new();
         loop {
-            let holds_up = |(place, outage): &(usize, &Outage)| {
+            let holds_up = |(place, fault): &(usize, &FaultSpan)| {
                 !counted.contains(place)
-                    && (outage.who == who || self.bounds.shared.contains(&outage.who))
-                    && outage.from <= deadline
-                    && outage.to.saturating_add(self.bounds.margin) >= from
+                    && (fault.who == who || self.bounds.shared.contains(&fault.who))
+                    && fault.from <= deadline
+                    && fault.to.saturating_add(self.bounds.margin) >= from
             };
-            let Some((place, outage)) = self.outages.iter().enumerate().find(holds_up) else {
+            let Some((place, fault)) = self.faults.iter().enumerate().find(holds_up) else {
                 return deadline;
             };
             counted.insert(place);
             // A follower waits until the lease of a lost leader expires.
-            let recovered = outage.to.saturating_add(self.bounds.leader_lease);
+            let recovered = fault.to.saturating_add(self.bounds.leader_lease);
             let recovered = recovered.saturating_add(self.bounds.follower_poll);
             deadline = deadline.max(recovered.saturating_add(within));
         }
     }
 
     /// The kill of the database that may have lost a claim seen at this time.
-    fn lost_with_the_database(&self, trace: Ms) -> Option<&Outage> {
+    fn lost_with_the_database(&self, trace: Ms) -> Option<&FaultSpan> {
         let bounds = self.bounds;
-        self.outages.iter().find(|outage| {
-            outage.who == bounds.database
-                && outage.how == How::Killed
-                && trace <= outage.from.saturating_add(bounds.margin)
-                && outage.from <= trace.saturating_add(bounds.unsynced + bounds.margin)
+        self.faults.iter().find(|fault| {
+            fault.who == bounds.database
+                && fault.how == How::Killed
+                && trace <= fault.from.saturating_add(bounds.margin)
+                && fault.from <= trace.saturating_add(bounds.unsynced + bounds.margin)
         })
     }
 
@@ -293,7 +294,7 @@ impl<'a> Checker<'a> {
     /// I9: two processes of one job run at once only while the worker of the first is cut off or
     /// stopped, or has not yet had time to receive the news that it lost the job.
     fn overlaps(&mut self) {
-        let mut by_job: BTreeMap<JobId, Vec<&Run>> = BTreeMap::new();
+        let mut by_job: BTreeMap<JobId, Vec<&ProcessRun>> = BTreeMap::new();
         for run in &self.runs {
             by_job.entry(run.job).or_default().push(run);
         }
@@ -312,11 +313,11 @@ impl<'a> Checker<'a> {
                         && self
                             .lost_with_the_database(first.from)
                             .is_some_and(|kill| until <= self.deadline(kill.to, learn, ""));
-                    let excused = self.outages.iter().any(|outage| {
-                        outage.who == first.worker
-                            && matches!(outage.how, How::Stopped | How::Cut)
-                            && outage.from <= second.from
-                            && until <= self.deadline(outage.to, learn, &first.worker)
+                    let excused = self.faults.iter().any(|fault| {
+                        fault.who == first.worker
+                            && matches!(fault.how, How::Stopped | How::Cut)
+                            && fault.from <= second.from
+                            && until <= self.deadline(fault.to, learn, &first.worker)
                     });
                     if !excused && !claim_lost {
                         broken.push(format!(
@@ -354,8 +355,9 @@ impl<'a> Checker<'a> {
                     }
                 }
                 Fact::Cancelling { job } => {
-                    let live =
-                        |run: &&Run| run.job == job && run.from <= record.at && run.to > record.at;
+                    let live = |run: &&ProcessRun| {
+                        run.job == job && run.from <= record.at && run.to > record.at
+                    };
                     for run in self.runs.iter().filter(live) {
                         if run.to > self.deadline(record.at, within, &run.worker) {
                             let ms = run.to - record.at;
@@ -382,33 +384,35 @@ impl<'a> Checker<'a> {
         let mut broken = Vec::new();
         let bounds = self.bounds;
         let ms = |at: orx_model::Timestamp| u64::try_from(at.as_millis()).unwrap_or_default();
-        for outage in self.outages.iter().filter(|outage| outage.how == How::Killed) {
+        for fault in self.faults.iter().filter(|fault| fault.how == How::Killed) {
             let within = bounds.lease + bounds.monitor + bounds.margin;
-            let deadline = self.deadline(outage.from, within, "");
+            let deadline = self.deadline(fault.from, within, "");
             for attempt in self.jobs.values().flat_map(|detail| &detail.attempts) {
                 let ended = attempt.ended_at.map_or(Ms::MAX, ms);
-                let was_its = attempt.worker_name.as_str() == outage.who
-                    && ms(attempt.claimed_at) < outage.from
-                    && ended >= outage.from;
+                let was_its = attempt.worker_name.as_str() == fault.who
+                    && ms(attempt.claimed_at) < fault.from
+                    && ended >= fault.from;
                 if was_its && ended > deadline {
-                    let late = ended.saturating_sub(outage.from);
+                    let late = ended.saturating_sub(fault.from);
                     let of = format!("attempt {} of job {}", attempt.number, attempt.job);
                     broken.push(format!("I14: {of} was lost {late} ms after its worker's end"));
                 }
             }
-            let leads = |record: &&Record| matches!(record.fact, Fact::Leads { .. });
-            let before = self.history.iter().filter(leads).rfind(|r| r.at <= outage.from);
-            let Some(Record { fact: Fact::Leads { who, epoch }, .. }) = before else { continue };
-            if *who != outage.who {
+            let leads = |record: &&HistoryRecord| matches!(record.fact, Fact::Leads { .. });
+            let before = self.history.iter().filter(leads).rfind(|r| r.at <= fault.from);
+            let Some(HistoryRecord { fact: Fact::Leads { who, epoch }, .. }) = before else {
+                continue;
+            };
+            if *who != fault.who {
                 continue;
             }
             let within = bounds.leader_lease + bounds.follower_poll + bounds.margin;
-            let deadline = self.deadline_beside(outage, within);
+            let deadline = self.deadline_beside(fault, within);
             let next = self.history.iter().find(
                 |record| matches!(&record.fact, Fact::Leads { epoch: later, .. } if later > epoch),
             );
             if next.is_none_or(|next| next.at > deadline) {
-                let after = next.map(|next| next.at - outage.from);
+                let after = next.map(|next| next.at - fault.from);
                 broken.push(format!("I14: {who} led and was killed, replaced after {after:?} ms"));
             }
         }
@@ -417,13 +421,13 @@ impl<'a> Checker<'a> {
 
     /// As [`Self::deadline`], without this one fault: with another node to lead, recovery does not wait
     /// for its end.
-    fn deadline_beside(&self, one: &Outage, within: Ms) -> Ms {
+    fn deadline_beside(&self, one: &FaultSpan, within: Ms) -> Ms {
         let nodes = self.bounds.shared.iter().filter(|who| who.starts_with('c')).count();
         if nodes < 2 {
             return self.deadline(one.from, within, "");
         }
-        let others: Vec<Outage> = self
-            .outages
+        let others: Vec<FaultSpan> = self
+            .faults
             .iter()
             .filter(|other| other.from != one.from || other.who != one.who)
             .cloned()
@@ -432,7 +436,7 @@ impl<'a> Checker<'a> {
             history: self.history,
             jobs: BTreeMap::new(),
             bounds: self.bounds,
-            outages: others,
+            faults: others,
             runs: Vec::new(),
             broken: Vec::new(),
         };
@@ -486,21 +490,21 @@ fn leads_to(from: JobStatus, to: JobStatus, claims: u32) -> bool {
     false
 }
 
-fn outages(history: &[Record]) -> Vec<Outage> {
-    let mut outages: Vec<Outage> = Vec::new();
+fn faults(history: &[HistoryRecord]) -> Vec<FaultSpan> {
+    let mut faults: Vec<FaultSpan> = Vec::new();
     for record in history {
         match &record.fact {
             Fact::Down { who, how } => {
                 let (who, from) = (who.clone(), record.at);
-                outages.push(Outage { who, how: *how, from, to: Ms::MAX });
+                faults.push(FaultSpan { who, how: *how, from, to: Ms::MAX });
             }
             Fact::Back { who } => {
-                for outage in outages.iter_mut().filter(|outage| outage.who == *who) {
-                    outage.to = outage.to.min(record.at);
+                for fault in faults.iter_mut().filter(|fault| fault.who == *who) {
+                    fault.to = fault.to.min(record.at);
                 }
             }
             _ => {}
         }
     }
-    outages
+    faults
 }

@@ -114,7 +114,7 @@ pub enum How {
 
 /// A fact with its time: one line of the history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct HistoryRecord {
     /// Wall time of the observation.
     pub at: Ms,
     /// The observation.
@@ -145,7 +145,7 @@ impl History {
     /// # Panics
     /// Where the file cannot be written.
     pub fn add(&self, fact: Fact) {
-        let mut line = serde_json::to_vec(&Record { at: now(), fact }).expect("json");
+        let mut line = serde_json::to_vec(&HistoryRecord { at: now(), fact }).expect("json");
         line.push(b'\n');
         let file = OpenOptions::new().create(true).append(true).open(&self.path);
         file.and_then(|mut file| file.write_all(&line)).expect("the history is written");
@@ -156,9 +156,9 @@ impl History {
     /// # Panics
     /// Where a line is not a record.
     #[must_use]
-    pub fn read(&self) -> Vec<Record> {
+    pub fn read(&self) -> Vec<HistoryRecord> {
         let text = std::fs::read_to_string(&self.path).unwrap_or_default();
-        let mut records: Vec<Record> = text
+        let mut records: Vec<HistoryRecord> = text
             .lines()
             .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}")))
             .collect();

@@ -12,4 +12,4 @@ mod tests;
 
 pub use bounds::Bounds;
 pub use checker::check;
-pub use facts::{Fact, History, How, Ms, Record, now};
+pub use facts::{Fact, History, HistoryRecord, How, Ms, now};

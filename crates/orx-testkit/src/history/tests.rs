@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use orx_model::wire::JobDetail;
 use orx_model::{ExecutionId, JobId, JobStatus};
 
-use super::{Bounds, Fact, How, Ms, Record, check};
+use super::{Bounds, Fact, HistoryRecord, How, Ms, check};
 
 fn bounds() -> Bounds {
     Bounds {
@@ -24,11 +24,11 @@ fn bounds() -> Bounds {
     }
 }
 
-fn facts(records: &[(Ms, Fact)]) -> Vec<Record> {
-    records.iter().map(|(at, fact)| Record { at: *at, fact: fact.clone() }).collect()
+fn facts(records: &[(Ms, Fact)]) -> Vec<HistoryRecord> {
+    records.iter().map(|(at, fact)| HistoryRecord { at: *at, fact: fact.clone() }).collect()
 }
 
-fn away(who: &str, how: How) -> Fact {
+fn down(who: &str, how: How) -> Fact {
     Fact::Down { who: who.to_owned(), how }
 }
 
@@ -108,7 +108,7 @@ fn a_run_without_a_violation_passes() {
         (100, started(1, 11)),
         (200, accepted("k1", 1)),
         (300, Fact::Unanswered { key: "k9".to_owned() }),
-        (1_000, away("w1", How::Cut)),
+        (1_000, down("w1", How::Cut)),
         (5_000, started(1, 12)),
         (6_000, back("w1")),
         (6_900, ended(1, 11)),
@@ -117,7 +117,7 @@ fn a_run_without_a_violation_passes() {
         (7_200, started(2, 21)),
         (7_300, Fact::Cancelling { job: JobId(2) }),
         (7_900, ended(2, 21)),
-        (8_000, away("c1", How::Killed)),
+        (8_000, down("c1", How::Killed)),
         (9_000, back("c1")),
         (9_100, leads("c1", 5)),
         (10_000, Fact::Quiet {}),
@@ -224,7 +224,7 @@ fn a_claim_lost_with_the_database_is_excused_and_any_other_is_not() {
         [
             (1_000, started(1, 11)),
             (1_100, seen.clone()),
-            (kill, away("db", How::Killed)),
+            (kill, down("db", How::Killed)),
             (4_000, back("db")),
             (4_500, Fact::Observed { job: JobId(1), status: JobStatus::Pending, attempt: 0 }),
             (5_000, started(1, 12)),
@@ -239,7 +239,7 @@ fn a_claim_lost_with_the_database_is_excused_and_any_other_is_not() {
     assert_eq!(named(&run(1_900, 60_000), &jobs), one("I9"));
     // An end is never lost.
     let over = Fact::Observed { job: JobId(1), status: JobStatus::Failed, attempt: 1 };
-    let history = [(1_000, over), (1_100, away("db", How::Killed)), (1_200, back("db"))];
+    let history = [(1_000, over), (1_100, down("db", How::Killed)), (1_200, back("db"))];
     assert_eq!(named(&history, &jobs), one("I3"));
 }
 
@@ -265,7 +265,7 @@ fn two_processes_of_one_job_are_found_where_no_worker_was_cut_off() {
     let run = |worker: &str| {
         [
             (10, started(1, 11)),
-            (1_000, away(worker, How::Cut)),
+            (1_000, down(worker, How::Cut)),
             (4_100, started(1, 12)),
             (5_000, back(worker)),
             (8_000, ended(1, 11)),
@@ -274,7 +274,7 @@ fn two_processes_of_one_job_are_found_where_no_worker_was_cut_off() {
     };
     assert_eq!(check(&facts(&run("w1")), &jobs, &bounds()), Ok(()));
     assert_eq!(named(&run("w2"), &jobs), one("I9"));
-    // Back in contact, a worker must end the job that it lost.
+    // Connected again, a worker must end the job that it lost.
     let mut late = run("w1");
     late[4].0 = 30_000;
     late[5].0 = 30_000;
@@ -300,7 +300,7 @@ fn a_cancel_that_does_not_reach_a_worker_in_contact_is_found() {
         [
             (10, started(1, 11)),
             (100, Fact::Cancelling { job: JobId(1) }),
-            (from, away("c1", How::Stopped)),
+            (from, down("c1", How::Stopped)),
             (to, back("c1")),
             (9_000, ended(1, 11)),
         ]
@@ -314,13 +314,13 @@ fn a_cancel_that_does_not_reach_a_worker_in_contact_is_found() {
 
 #[test]
 fn a_dead_worker_and_a_dead_leader_that_are_replaced_late_are_found() {
-    let history = [(10, started(1, 11)), (1_000, away("w1", How::Killed)), (1_500, back("w1"))];
+    let history = [(10, started(1, 11)), (1_000, down("w1", How::Killed)), (1_500, back("w1"))];
     let lost_at = |at| [job(1, "failed", &[(11, "w1", "lost", 1, 0, at)])];
     assert_eq!(check(&facts(&history), &lost_at(4_900), &bounds()), Ok(()));
     assert_eq!(named(&history, &lost_at(9_000)), one("I14"));
 
     let replaced =
-        |at| [(0, leads("c1", 1)), (1_000, away("c1", How::Killed)), (at, leads("c2", 2))];
+        |at| [(0, leads("c1", 1)), (1_000, down("c1", How::Killed)), (at, leads("c2", 2))];
     assert_eq!(check(&facts(&replaced(5_400)), &[], &bounds()), Ok(()));
     assert_eq!(named(&replaced(9_000), &[]), one("I14"));
 }

@@ -252,11 +252,11 @@ pub async fn each_schedule_of_a_large_batch_gets_its_own_jobs(store: AStore) {
     let count = 120;
     let mut fires = Vec::new();
     for number in 0..count {
-        let kept = make(&store, &format!("s{}", (number * 77) % count)).await;
+        let record = make(&store, &format!("s{}", (number * 77) % count)).await;
         let slots = (0..number % 4).map(|more| 60 + more);
-        let runs = slots.map(|slot| run(&kept, slot, RunAfter::Nothing)).collect();
+        let runs = slots.map(|slot| run(&record, slot, RunAfter::Nothing)).collect();
         let alerts = vec![job(); usize::from(number % 5 == 0)];
-        fires.push(Firing { rows: vec![missed(number - 200)], alerts, ..firing(&kept, runs) });
+        fires.push(Firing { rows: vec![missed(number - 200)], alerts, ..firing(&record, runs) });
     }
     let answers = fire(&store, fires.clone()).await;
     let mut jobs = Vec::new();

@@ -118,21 +118,21 @@ fn many(first: i64, rows: i64) -> Vec<Slot> {
 
 /// Pruning cuts a ledger of more than a tenth above [`SLOTS_KEPT`] rows back to the newest.
 pub async fn a_long_ledger_is_cut_back_to_its_newest_rows(store: AStore) {
-    let kept = i64::from(SLOTS_KEPT);
+    let most = i64::from(SLOTS_KEPT);
     let record = make(&store, "a").await;
-    fire_one(&store, rows_only(&record, many(1, kept + kept / 10))).await;
+    fire_one(&store, rows_only(&record, many(1, most + most / 10))).await;
     let prune = async || store.prune_slots(at(0), 100_000, store.term).await.expect("pruned");
     assert_eq!(prune().await, 0, "a few more are left");
-    let last = kept + kept / 10 + 1;
+    let last = most + most / 10 + 1;
     fire_one(&store, rows_only(&record, many(last, 1))).await;
-    assert_eq!(prune().await, (last - kept).unsigned_abs());
+    assert_eq!(prune().await, (last - most).unsigned_abs());
     let left = slots(&store, SlotRequest { limit: SLOTS_KEPT * 2, ..all_of("a") }).await;
-    assert_eq!(left.len() as i64, kept);
-    assert_eq!((left[0].slot, left[left.len() - 1].slot), (at(last), at(last - kept + 1)));
+    assert_eq!(left.len() as i64, most);
+    assert_eq!((left[0].slot, left[left.len() - 1].slot), (at(last), at(last - most + 1)));
     assert_eq!(prune().await, 0);
     // The same for an imported ledger.
     let long = ScheduleRecord { plan: plan("b", None), ..read(&store, "a").await };
     store.import_schedules(vec![(long, many(1, last))]).await.expect("imported");
-    assert_eq!(prune().await, (last - kept).unsigned_abs());
+    assert_eq!(prune().await, (last - most).unsigned_abs());
     assert_eq!(slots(&store, all_of("b")).await[0].slot, at(last));
 }

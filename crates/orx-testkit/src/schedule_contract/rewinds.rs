@@ -44,9 +44,9 @@ pub async fn a_schedule_ahead_of_the_clock_is_set_back_as_it_was_read(store: ASt
     let found = read(&store, "a").await;
     assert_eq!(found.plan.position, Position { handled: at(0), next: due(30) });
     assert_eq!((found.version, found.runs), (record.version, record.runs));
-    let kept = Slot { recorded_at: at(0), ..ran_as(60, job) };
+    let ran = Slot { recorded_at: at(0), ..ran_as(60, job) };
     let mark = row(0, SlotOutcome::ClockSet { by_ms: -60_000 });
-    assert_eq!(slots(&store, all_of("a")).await, [kept, mark]);
+    assert_eq!(slots(&store, all_of("a")).await, [ran, mark]);
     // A second rewind on the same record is stale.
     let again = store.rewind(vec![set_back(&record)], store.term, at(0)).await;
     assert_eq!(again.expect("answered"), [false]);
@@ -71,7 +71,7 @@ pub async fn a_rewind_deletes_rows_of_slots_to_come(store: AStore) {
     assert_eq!(done, [true]);
     let cut = Slot { last: Some(at(0)), count: 1, exact: false, ..range };
     let mark = row(0, SlotOutcome::ClockSet { by_ms: -60_000 });
-    let kept = Slot { recorded_at: at(0), ..ran_as(60, job) };
-    assert_eq!(slots(&store, all_of("a")).await, [kept, mark, cut, before]);
+    let ran = Slot { recorded_at: at(0), ..ran_as(60, job) };
+    assert_eq!(slots(&store, all_of("a")).await, [ran, mark, cut, before]);
     assert_eq!(store.missed_since(at(1)).await.expect("read"), []);
 }

@@ -27,20 +27,26 @@ pub async fn a_start_is_recorded_for_the_live_execution_only(store: AStore) {
 pub async fn times_that_a_worker_reports_are_bounded_by_the_stores_clock(store: AStore) {
     let year = 365 * 24 * 3_600;
     // Claimed at 1 s and reported at 2 s, whatever the worker's clock shows.
-    for (execution, sent, kept) in [(1, -year, 1), (2, year, 2), (3, 1, 1), (4, 2, 2)] {
+    for (execution, sent, recorded) in [(1, -year, 1), (2, year, 2), (3, 1, 1), (4, 2, 2)] {
         let id = add(&store, job()).await;
         claim(&store, execution).await;
         let started = Started { job: id, execution: ExecutionId(execution), at: at(sent) };
         store.mark_started(vec![started], at(2)).await.expect("mark");
         let live = get(&store, id).await.state.live.expect("an attempt");
-        assert_eq!(live.started_at, Some(at(kept)));
+        assert_eq!(live.started_at, Some(at(recorded)));
         let (started_at, ended_at) = (Some(at(sent)), at(sent));
         let sent = Outcome { started_at, ended_at, ..outcome(id, execution, succeeded()) };
         assert!(matches!(send(&store, sent).await, Recorded::Applied { .. }));
         let job = get(&store, id).await;
-        assert_eq!((job.state.started_at, job.state.finished_at), (Some(at(kept)), Some(at(kept))));
+        assert_eq!(
+            (job.state.started_at, job.state.finished_at),
+            (Some(at(recorded)), Some(at(recorded)))
+        );
         let attempt = store.attempts(id).await.expect("read").remove(0);
-        assert_eq!((attempt.started_at, attempt.ended_at), (Some(at(kept)), Some(at(kept))));
+        assert_eq!(
+            (attempt.started_at, attempt.ended_at),
+            (Some(at(recorded)), Some(at(recorded)))
+        );
     }
     // Retention uses the clamped times.
     let prune = async |before| {

@@ -9,10 +9,10 @@ use crate::make::{NOW, at, job, not_before};
 /// A batch gets ascending ids; a job with a later `run_at` is `scheduled`, any other `pending`.
 pub async fn ids_ascend_and_jobs_due_later_are_scheduled(store: AStore) {
     let (later, past) = (not_before(at(60), job()), not_before(at(-60), job()));
-    let kept = store.enqueue(vec![job().into(), later, past], NOW).await.expect("enqueue");
-    let ids: Vec<(i64, JobStatus)> = kept
+    let answers = store.enqueue(vec![job().into(), later, past], NOW).await.expect("enqueue");
+    let ids: Vec<(i64, JobStatus)> = answers
         .iter()
-        .map(|kept| match kept {
+        .map(|answer| match answer {
             Enqueued::New { id, status } => (id.0, *status),
             other => panic!("expected new jobs, found {other:?}"),
         })
@@ -42,10 +42,10 @@ pub async fn the_same_key_gives_the_same_job_and_another_request_is_a_conflict(s
 /// Two jobs of one batch with one key become one job.
 pub async fn a_key_twice_in_one_batch_is_one_job(store: AStore) {
     let batch = vec![keyed("k", "a"), keyed("k", "a"), job().into()];
-    let kept = store.enqueue(batch, NOW).await.expect("enqueue");
-    let Enqueued::New { id, status } = kept[0] else { panic!("{kept:?}") };
-    assert_eq!(kept[1], Enqueued::Existing { id, status });
-    assert!(matches!(kept[2], Enqueued::New { .. }));
+    let answers = store.enqueue(batch, NOW).await.expect("enqueue");
+    let Enqueued::New { id, status } = answers[0] else { panic!("{answers:?}") };
+    assert_eq!(answers[1], Enqueued::Existing { id, status });
+    assert!(matches!(answers[2], Enqueued::New { .. }));
     assert_eq!(claimed_ids(&store, 9).await.len(), 2);
 }
 

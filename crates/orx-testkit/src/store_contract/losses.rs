@@ -115,9 +115,9 @@ pub async fn a_job_handed_back_uses_no_retry_and_keeps_its_place(store: AStore) 
         let back = send(&store, outcome(first, execution, OutcomeKind::HandedBack)).await;
         assert_eq!(back, Recorded::Applied { status: JobStatus::Pending, run_at: None });
     }
-    let kept = get(&store, first).await;
+    let returned = get(&store, first).await;
     assert_eq!(
-        (kept.state.ends, kept.state.run_at, kept.state.dead),
+        (returned.state.ends, returned.state.run_at, returned.state.dead),
         (AttemptCounts::default(), NOW, None)
     );
     assert_eq!(claimed_ids(&store, 9).await, [first.0, second.0]);

@@ -95,7 +95,7 @@ pub async fn results_errors_and_exits_are_stored(store: AStore) {
     let kind = OutcomeKind::Succeeded { result: Some(result.clone()) };
     let _ = send(&store, outcome(id, 2, kind)).await;
     let job = get(&store, id).await;
-    assert_eq!(job.state.result.as_ref().map(|kept| kept.get()), Some(result.get()));
+    assert_eq!(job.state.result.as_ref().map(|json| json.get()), Some(result.get()));
     assert_eq!((job.state.error, job.state.exit, job.state.attempt), (None, None, 2));
     assert_eq!(job.state.worker, Some(name("w")));
 }

@@ -114,12 +114,12 @@ async fn end_and_prune(store: &AStore) -> Vec<JobId> {
 pub async fn a_retained_key_starts_no_job_until_it_expires(store: AStore) {
     let ids = end_and_prune(&store).await;
     assert!(store.job(ids[0]).await.expect("read").is_none());
-    let kept = store.export_keys(Some("a".into()), 9).await.expect("read");
+    let keys = store.export_keys(Some("a".into()), 9).await.expect("read");
     let known = |key: &RetainedKey| (key.key.clone(), key.job, key.status);
     let expected =
         [("b", ids[1]), ("c", ids[2])].map(|(key, id)| (key.to_owned(), id, JobStatus::Completed));
-    assert_eq!(kept.iter().map(known).collect::<Vec<_>>(), expected);
-    let over = kept[0].kept_until;
+    assert_eq!(keys.iter().map(known).collect::<Vec<_>>(), expected);
+    let over = keys[0].kept_until;
     assert_eq!(over, at(2).saturating_add(orx_model::limits::KEY_KEPT));
 
     let last = over.saturating_sub(Duration::from_millis(1));

@@ -43,11 +43,11 @@ async fn put(store: &AStore, reports: Vec<WorkerReport>) -> Vec<WorkerPut> {
     store.put_workers(reports, NOW).await.expect("put")
 }
 
-/// A report replaces the older one of its worker; a late heartbeat changes nothing but the contact
-/// time.
+/// A report replaces the older one of its worker; a late heartbeat changes only the time of
+/// the latest heartbeat.
 pub async fn workers_are_stored_replaced_and_removed(store: AStore) {
     let all = vec![report(2, "b"), report(1, "b"), report(3, "a")];
-    assert_eq!(put(&store, all).await, [WorkerPut::Kept(None); 3]);
+    assert_eq!(put(&store, all).await, [WorkerPut::Stored(None); 3]);
     let load = Load { cpu: 0.5, memory_used_bytes: 1, memory_bytes: 2 };
     let later = WorkerReport {
         state: WorkerState::Draining,
@@ -78,10 +78,10 @@ pub async fn a_directive_stands_until_it_is_withdrawn(store: AStore) {
     let drain = Some(WorkerDirective::Drain);
     let ordered = store.order_workers(vec![one, other], drain).await.expect("ordered");
     assert_eq!(ordered, [true, false]);
-    assert_eq!(put(&store, vec![report(1, "w")]).await, [WorkerPut::Kept(drain)]);
+    assert_eq!(put(&store, vec![report(1, "w")]).await, [WorkerPut::Stored(drain)]);
     assert_eq!(store.workers(NOW).await.expect("read")[0].order, drain);
     assert_eq!(store.order_workers(vec![one], None).await.expect("ordered"), [true]);
-    assert_eq!(put(&store, vec![report(1, "w")]).await, [WorkerPut::Kept(None)]);
+    assert_eq!(put(&store, vec![report(1, "w")]).await, [WorkerPut::Stored(None)]);
 }
 
 /// A drain stays for a lost worker that comes back, and goes with one that stops.
@@ -94,7 +94,7 @@ pub async fn a_drain_outlives_the_loss_of_its_worker_but_not_its_stop(store: ASt
     let rows = store.workers(NOW).await.expect("read");
     assert_eq!(rows.iter().map(|row| row.order).collect::<Vec<_>>(), [drain]);
     // The worker comes back, and is still drained.
-    assert_eq!(put(&store, vec![report(1, "w")]).await, [WorkerPut::Kept(drain)]);
+    assert_eq!(put(&store, vec![report(1, "w")]).await, [WorkerPut::Stored(drain)]);
     store.remove_workers(vec![drained], WorkerRemoval::Stopped).await.expect("removed");
     assert_eq!(reports(&store).await, []);
 }
@@ -104,9 +104,9 @@ pub async fn a_heartbeat_without_a_registration_adds_no_worker(store: AStore) {
     let beat = |n| WorkerReport { heartbeat: 3, ..report(n, "w") };
     assert_eq!(put(&store, vec![beat(1)]).await, [WorkerPut::Unregistered]);
     assert_eq!(reports(&store).await, []);
-    let kept = WorkerPut::Kept(None);
+    let stored = WorkerPut::Stored(None);
     let both = vec![beat(1), report(2, "w"), beat(2)];
-    assert_eq!(put(&store, both).await, [WorkerPut::Unregistered, kept, kept]);
+    assert_eq!(put(&store, both).await, [WorkerPut::Unregistered, stored, stored]);
     assert_eq!(reports(&store).await, [beat(2)]);
     store.remove_workers(vec![Incarnation(2)], WorkerRemoval::Stopped).await.expect("removed");
     assert_eq!(put(&store, vec![beat(2)]).await, [WorkerPut::Unregistered]);
@@ -121,7 +121,7 @@ pub async fn a_fenced_worker_stays_fenced(store: AStore) {
     let fenced = store.order_workers(vec![Incarnation(1)], fence).await.expect("ordered");
     assert_eq!(fenced, [true]);
     let again = WorkerReport { capacity: 9, heartbeat: 7, ..report(1, "w") };
-    assert_eq!(put(&store, vec![again]).await, [WorkerPut::Kept(fence)]);
+    assert_eq!(put(&store, vec![again]).await, [WorkerPut::Stored(fence)]);
     assert_eq!(reports(&store).await, [report(1, "w")]);
     for order in [None, Some(WorkerDirective::Drain)] {
         let taken_back = store.order_workers(vec![Incarnation(1)], order).await.expect("answered");
@@ -150,10 +150,10 @@ pub async fn a_report_with_another_secret_changes_nothing(store: AStore) {
         (SECRET, WorkerReport { capacity: 3, heartbeat: 1, ..report(1, "w") }),
         (other, WorkerReport { heartbeat: 0, ..strange }),
     ];
-    let kept = WorkerPut::Kept(None);
+    let stored = WorkerPut::Stored(None);
     assert_eq!(
         store.put_workers(batch, NOW).await.expect("put"),
-        [WorkerPut::OtherSecret, kept, kept, WorkerPut::OtherSecret]
+        [WorkerPut::OtherSecret, stored, stored, WorkerPut::OtherSecret]
     );
     let all = reports(&store).await;
     assert_eq!((all[0].capacity, all[0].heartbeat), (3, 1));
@@ -162,5 +162,5 @@ pub async fn a_report_with_another_secret_changes_nothing(store: AStore) {
     store.remove_workers(vec![one], WorkerRemoval::Lost).await.expect("removed");
     assert_eq!(store.worker_secret(one).await.expect("read"), None);
     let again = store.put_workers(vec![(other, report(1, "x"))], NOW).await.expect("put");
-    assert_eq!(again, [kept]);
+    assert_eq!(again, [stored]);
 }

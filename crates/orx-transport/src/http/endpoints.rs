@@ -107,7 +107,7 @@ impl EndpointSelector {
     }
 
     fn leaders(&self) -> MutexGuard<'_, Leaders> {
-        // No code that holds this lock can leave its data half-changed.
+        // No holder of this lock can panic between changes that belong together.
         self.leaders.lock()
     }
 }

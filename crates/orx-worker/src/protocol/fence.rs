@@ -58,7 +58,7 @@ impl Fence {
     /// Whether this worker may still start a job whose dispatch is based on this heartbeat.
     ///
     /// The dispatch may have been delayed for long: by a broken connection, or because this process was
-    /// suspended. The leader may have declared this worker lost since, even if the worker is in contact
+    /// suspended. The leader may have declared this worker lost since, even if the worker is connected
     /// again: another worker may run the job, or it may be cancelled.
     pub(super) fn accepts(&mut self, heartbeat: u64, now: Duration) -> bool {
         let Some(until) = self.window_of(heartbeat).filter(|until| now < *until) else {
@@ -132,7 +132,7 @@ mod tests {
         // That heartbeat arrived, though its answer is lost.
         assert_eq!(fence.exclusive_until(), at(35));
         assert!(!fence.accepts(1, at(35)));
-        // In contact again, a dispatch that old is still rejected.
+        // After the next heartbeat, a dispatch that old is still rejected.
         fence.sent(2, at(36));
         fence.answered(2, LEASE);
         assert!(!fence.accepts(1, at(37)));

@@ -12,7 +12,7 @@ fn later(ms: u64) -> Moment {
     Moment { wall: NOW, mono: Duration::from_millis(ms) }
 }
 
-/// In contact for longer than any test here takes.
+/// Its lease window is longer than any test here takes.
 fn core(slots: u32) -> Core {
     let mut core = unregistered(slots);
     core.step(Input::Answered { heartbeat: 0, answer: lease(3_600) }, AT);

@@ -3,9 +3,9 @@
 mod commands;
 mod coordinator;
 mod death;
-mod ends;
 mod full_link;
 mod handlers;
+mod outcomes;
 mod output;
 mod processes;
 mod side_channel;

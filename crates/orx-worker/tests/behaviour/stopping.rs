@@ -158,7 +158,7 @@ async fn out_of_contact_no_job_starts_and_only_attempts_that_must_not_overlap_st
         coordinator.dispatch(job).await;
         coordinator.started(job).await;
     }
-    // In contact it runs without limit, here for several leases.
+    // While connected it runs without limit, here for several leases.
     coordinator.gateway.beats(BEATS).await;
     assert!(outcomes_in(&coordinator.seen(), alone.execution).is_empty());
 

@@ -229,7 +229,7 @@ const FORMATS: &str = "\
   tsv     cells separated by tabs; tab, newline and backslash are escaped
   id      only the ids
 
-Lists leave out fields that may be large (args, command, result); `orx show`
+Lists omit fields that may be large (args, command, result); `orx show`
 prints them for one job.
 JSON objects contain \"v\": 1. Within a version fields are added, never renamed.
 Times are RFC 3339 in UTC; durations are integers in fields named ..._ms.

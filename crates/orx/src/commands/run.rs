@@ -22,7 +22,7 @@ use crate::ui::{Cell, Format};
 /// command runs again, unless --on-lost is `fail`; after the third death of the server under it, it
 /// becomes a dead letter. A command that runs past its --job-timeout is stopped, and orx exits with
 /// 124. Ctrl-C leaves the command running, unless --on-interrupt is `cancel`. If the reader of the
-/// output goes away, as with `| head`, orx cancels the command.
+/// output closes it, as `| head` does, orx cancels the command.
 ///
 /// The store keeps the first 16 MiB and the last 256 KiB of an attempt's output, and counts the
 /// bytes that are left out.
@@ -46,7 +46,7 @@ pub(crate) struct RunArgs {
     /// Pass standard input to the command, up to 256 KiB
     #[arg(long)]
     stdin: bool,
-    /// Effect of Ctrl-C, SIGTERM and SIGHUP: leave the job running, or cancel it
+    /// Effect of Ctrl-C, SIGTERM and SIGHUP: the job continues, or is cancelled
     #[arg(long, value_name = "detach|cancel", default_value = "detach",
           value_parser = ["detach", "cancel"])]
     on_interrupt: String,

@@ -117,7 +117,7 @@ fn attempt_line(ui: &Ui, attempt: &Attempt) -> String {
     }
     if attempt.dropped_bytes > 0 {
         let bytes = format_bytes(attempt.dropped_bytes);
-        text.push_str(&format!(", {bytes} of its output not kept"));
+        text.push_str(&format!(", {bytes} of its output not stored"));
     }
     if let Some(error) = &attempt.error {
         text.push_str(&format!(": {error}"));

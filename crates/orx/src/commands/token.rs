@@ -77,7 +77,7 @@ async fn create(
     let ui = &session.ui;
     if ui.format == Format::Id && out.is_none() {
         return Err(CliError::usage("`-o id` prints only the id, so the token would be lost")
-            .hint("add `--out FILE`, or leave out `-o id`"));
+            .hint("add `--out FILE`, or omit `-o id`"));
     }
     let names: &[&str] = match ui.format {
         Format::Json | Format::Jsonl => {
@@ -152,14 +152,14 @@ fn created_text(ui: &Ui, made: &TokenMade, out: Option<&Path>) -> String {
 struct NewFile<'a> {
     path: &'a Path,
     file: std::fs::File,
-    kept: bool,
+    is_complete: bool,
 }
 
 impl<'a> NewFile<'a> {
     fn create(path: &'a Path) -> Result<Self, CliError> {
         let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         match made {
-            Ok(file) => Ok(Self { path, file, kept: false }),
+            Ok(file) => Ok(Self { path, file, is_complete: false }),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                 let message = format!("the file `{}` exists already", path.display());
                 Err(CliError::new(Exit::Conflict, "file_exists", message)
@@ -180,14 +180,14 @@ impl<'a> NewFile<'a> {
                 .cause(error.to_string())
                 .hint("`orx token list` shows its id: revoke it, and create another")
         })?;
-        self.kept = true;
+        self.is_complete = true;
         Ok(())
     }
 }
 
 impl Drop for NewFile<'_> {
     fn drop(&mut self) {
-        if !self.kept {
+        if !self.is_complete {
             // The file is empty; it does no harm if it stays.
             let _ = std::fs::remove_file(self.path);
         }

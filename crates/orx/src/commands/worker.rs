@@ -29,7 +29,7 @@ pub(crate) enum WorkerSubcommand {
     /// Declare workers lost at once; other workers run their jobs again
     ///
     /// For a worker that is known to be dead, or must not continue. The server rejects all its
-    /// later reports. If it is alive, it stops its jobs and registers anew. A fence cannot be undone.
+    /// later reports. If it is alive, it stops its jobs and registers anew. A fence is permanent.
     #[command(after_long_help = super::help::WORKER_DIRECTIVE)]
     Fence(DirectiveArgs),
 }
@@ -217,7 +217,7 @@ async fn direct(
         by: None,
         dry_run: true,
     };
-    // A fence cannot be undone, so it needs a confirmation that names its cost.
+    // A fence is permanent, so it needs a confirmation that names its cost.
     if command == WorkerCommand::Fence && !args.yes && !args.dry_run {
         let would = session.client.order_workers(&request).await?.workers;
         let active: u32 = would.iter().map(|worker| worker.active).sum();

@@ -12,7 +12,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::sourced::{Setting, Sourced};
-use super::values::{Commands, SecretUrl, Span, StoreDurability};
+use super::values::{Commands, ConfigDuration, SecretUrl, StoreDurability};
 use crate::daemon::TransportKind;
 use crate::error::CliError;
 
@@ -39,8 +39,8 @@ table!(WorkerConfig: name coordinators token_file slots queues commands kill_gra
 table!(JobDefaults: queue priority retries backoff factor backoff_max jitter timeout);
 table!(RetentionConfig: completed others slots);
 
-fn seconds(seconds: u64) -> Sourced<Span> {
-    Span(Duration::from_secs(seconds)).into()
+fn seconds(seconds: u64) -> Sourced<ConfigDuration> {
+    ConfigDuration(Duration::from_secs(seconds)).into()
 }
 
 /// `[server]`
@@ -117,28 +117,28 @@ impl TransportConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ClusterConfig {
-    pub(crate) lease: Sourced<Span>,
-    pub(crate) heartbeat: Sourced<Span>,
-    pub(crate) ask_after: Sourced<Span>,
-    pub(crate) monitor: Sourced<Span>,
-    pub(crate) leader_lease: Sourced<Span>,
-    pub(crate) leader_renew: Sourced<Span>,
-    pub(crate) leader_margin: Sourced<Span>,
-    pub(crate) node_heartbeat: Sourced<Span>,
+    pub(crate) lease: Sourced<ConfigDuration>,
+    pub(crate) heartbeat: Sourced<ConfigDuration>,
+    pub(crate) ask_after: Sourced<ConfigDuration>,
+    pub(crate) monitor: Sourced<ConfigDuration>,
+    pub(crate) leader_lease: Sourced<ConfigDuration>,
+    pub(crate) leader_renew: Sourced<ConfigDuration>,
+    pub(crate) leader_margin: Sourced<ConfigDuration>,
+    pub(crate) node_heartbeat: Sourced<ConfigDuration>,
 }
 
 impl Default for ClusterConfig {
     fn default() -> Self {
         let times = Settings::default();
         Self {
-            lease: Span(times.lease).into(),
-            heartbeat: Span(times.heartbeat).into(),
-            ask_after: Span(times.ask_after).into(),
-            monitor: Span(times.monitor).into(),
-            leader_lease: Span(times.leader_lease).into(),
-            leader_renew: Span(times.leader_renew).into(),
-            leader_margin: Span(times.leader_margin).into(),
-            node_heartbeat: Span(times.node_heartbeat).into(),
+            lease: ConfigDuration(times.lease).into(),
+            heartbeat: ConfigDuration(times.heartbeat).into(),
+            ask_after: ConfigDuration(times.ask_after).into(),
+            monitor: ConfigDuration(times.monitor).into(),
+            leader_lease: ConfigDuration(times.leader_lease).into(),
+            leader_renew: ConfigDuration(times.leader_renew).into(),
+            leader_margin: ConfigDuration(times.leader_margin).into(),
+            node_heartbeat: ConfigDuration(times.node_heartbeat).into(),
         }
     }
 }
@@ -157,8 +157,8 @@ pub(crate) struct WorkerConfig {
     /// Empty: every queue.
     pub(crate) queues: Sourced<Vec<Name>>,
     pub(crate) commands: Sourced<Commands>,
-    pub(crate) kill_grace: Sourced<Span>,
-    pub(crate) stop_grace: Sourced<Span>,
+    pub(crate) kill_grace: Sourced<ConfigDuration>,
+    pub(crate) stop_grace: Sourced<ConfigDuration>,
     pub(crate) labels: Sourced<BTreeMap<String, String>>,
 }
 
@@ -185,12 +185,12 @@ pub(crate) struct JobDefaults {
     pub(crate) queue: Sourced<Name>,
     pub(crate) priority: Sourced<Priority>,
     pub(crate) retries: Sourced<u32>,
-    pub(crate) backoff: Sourced<Span>,
+    pub(crate) backoff: Sourced<ConfigDuration>,
     pub(crate) factor: Sourced<f64>,
-    pub(crate) backoff_max: Sourced<Span>,
+    pub(crate) backoff_max: Sourced<ConfigDuration>,
     pub(crate) jitter: Sourced<f64>,
     /// Zero: without limit.
-    pub(crate) timeout: Sourced<Span>,
+    pub(crate) timeout: Sourced<ConfigDuration>,
 }
 
 impl Default for JobDefaults {
@@ -200,9 +200,9 @@ impl Default for JobDefaults {
             queue: Name::from_any("default").into(),
             priority: Priority::Normal.into(),
             retries: retry.retries.into(),
-            backoff: Span(Duration::from_millis(retry.backoff_ms)).into(),
+            backoff: ConfigDuration(Duration::from_millis(retry.backoff_ms)).into(),
             factor: retry.factor.into(),
-            backoff_max: Span(Duration::from_millis(retry.backoff_max_ms)).into(),
+            backoff_max: ConfigDuration(Duration::from_millis(retry.backoff_max_ms)).into(),
             jitter: retry.jitter.into(),
             timeout: seconds(3_600),
         }
@@ -220,15 +220,15 @@ pub(crate) struct JobOverrides {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) retries: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) backoff: Option<Span>,
+    pub(crate) backoff: Option<ConfigDuration>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) factor: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) backoff_max: Option<Span>,
+    pub(crate) backoff_max: Option<ConfigDuration>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) jitter: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) timeout: Option<Span>,
+    pub(crate) timeout: Option<ConfigDuration>,
 }
 
 impl JobDefaults {
@@ -251,9 +251,9 @@ impl JobDefaults {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RetentionConfig {
-    pub(crate) completed: Sourced<Span>,
-    pub(crate) others: Sourced<Span>,
-    pub(crate) slots: Sourced<Span>,
+    pub(crate) completed: Sourced<ConfigDuration>,
+    pub(crate) others: Sourced<ConfigDuration>,
+    pub(crate) slots: Sourced<ConfigDuration>,
 }
 
 impl Default for RetentionConfig {
@@ -276,42 +276,45 @@ pub(crate) struct Contexts {
 
 impl<'de> Deserialize<'de> for Contexts {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        enum Either {
+        enum ChosenOrNamed {
             Chosen(String),
             Named(BTreeMap<String, Sourced<ContextConfig>>),
         }
-        struct EitherVisitor;
-        impl<'de> Visitor<'de> for EitherVisitor {
-            type Value = Either;
+        struct ContextsVisitor;
+        impl<'de> Visitor<'de> for ContextsVisitor {
+            type Value = ChosenOrNamed;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("the name of a context, or a table for each")
             }
 
-            fn visit_str<E>(self, name: &str) -> Result<Either, E> {
-                Ok(Either::Chosen(name.to_owned()))
+            fn visit_str<E>(self, name: &str) -> Result<ChosenOrNamed, E> {
+                Ok(ChosenOrNamed::Chosen(name.to_owned()))
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut tables: A) -> Result<Either, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(
+                self,
+                mut tables: A,
+            ) -> Result<ChosenOrNamed, A::Error> {
                 let mut named = BTreeMap::new();
                 while let Some((name, context)) = tables.next_entry()? {
                     named.insert(name, context);
                 }
-                Ok(Either::Named(named))
+                Ok(ChosenOrNamed::Named(named))
             }
         }
-        impl<'de> Deserialize<'de> for Either {
+        impl<'de> Deserialize<'de> for ChosenOrNamed {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_any(EitherVisitor)
+                deserializer.deserialize_any(ContextsVisitor)
             }
         }
-        let either = Sourced::<Either>::deserialize(deserializer)?;
+        let either = Sourced::<ChosenOrNamed>::deserialize(deserializer)?;
         let origin = either.origin();
         Ok(match either.into_value() {
-            Either::Chosen(name) => {
+            ChosenOrNamed::Chosen(name) => {
                 Self { chosen: Some(Sourced::new(name, origin)), named: BTreeMap::new() }
             }
-            Either::Named(named) => Self { chosen: None, named },
+            ChosenOrNamed::Named(named) => Self { chosen: None, named },
         })
     }
 }

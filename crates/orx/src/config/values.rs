@@ -13,16 +13,16 @@ use crate::ui::{ColorChoice, Format};
 
 /// A duration in human notation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Span(pub Duration);
+pub(crate) struct ConfigDuration(pub Duration);
 
-impl<'de> Deserialize<'de> for Span {
+impl<'de> Deserialize<'de> for ConfigDuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        parse_duration(&text).map(Span).map_err(D::Error::custom)
+        parse_duration(&text).map(ConfigDuration).map_err(D::Error::custom)
     }
 }
 
-impl Serialize for Span {
+impl Serialize for ConfigDuration {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&if self.0.is_zero() {
             "0".to_owned()
@@ -130,14 +130,14 @@ impl<'de> Deserialize<'de> for Commands {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged)]
-        enum Either {
+        enum BoolOrText {
             Known(bool),
             Text(String),
         }
-        match Either::deserialize(deserializer)? {
-            Either::Known(true) => Ok(Self::Always),
-            Either::Known(false) => Ok(Self::Never),
-            Either::Text(text) => text.parse().map_err(D::Error::custom),
+        match BoolOrText::deserialize(deserializer)? {
+            BoolOrText::Known(true) => Ok(Self::Always),
+            BoolOrText::Known(false) => Ok(Self::Never),
+            BoolOrText::Text(text) => text.parse().map_err(D::Error::custom),
         }
     }
 }

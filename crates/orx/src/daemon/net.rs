@@ -200,7 +200,7 @@ fn read_key(path: &Path) -> Result<Vec<u8>, CliError> {
         let (shown, mode) = (path.display(), meta.mode() & 0o777);
         return Err(CliError::usage(format!("the key `{shown}` can be read by others"))
             .cause(format!("its mode is {mode:04o}"))
-            .hint(format!("`chmod 600 {shown}`; root may leave it to a group, with 640")));
+            .hint(format!("`chmod 600 {shown}`; root may make it readable by a group, with 640")));
     }
     read_file(path)
 }

@@ -21,7 +21,7 @@ use orx_testkit::servers::{OwnPostgres, free_port, run};
 use parking_lot::Mutex;
 
 use crate::common::{SOON, is_running, orx, read, signal, until};
-use link::Link;
+use link::NetworkLink;
 
 /// Short, so that a fault can last longer than a lease; long enough for a busy machine.
 const TIMES: &str = "
@@ -79,7 +79,7 @@ pub(crate) struct Cluster {
     ports: Vec<u16>,
     coordinators: Vec<Mutex<Option<Child>>>,
     workers: Vec<Mutex<Option<Child>>>,
-    link: Option<Link>,
+    link: Option<NetworkLink>,
     stop_grace: Duration,
     /// Records the end of job processes that were killed.
     watch: Option<Watch>,
@@ -110,7 +110,7 @@ impl Cluster {
             database: (kind == Kind::Postgres).then(|| Mutex::new(OwnPostgres::start())),
             coordinators: ports.iter().map(|_| Mutex::default()).collect(),
             workers: vec![Mutex::default(), Mutex::default()],
-            link: linked.then(|| Link::make(&ports)),
+            link: linked.then(|| NetworkLink::make(&ports)),
             ports,
             stop_grace,
             folder,
@@ -372,16 +372,17 @@ impl Cluster {
     fn keep(&self) {
         static KEPT: AtomicU32 = AtomicU32::new(0);
         let number = KEPT.fetch_add(1, Ordering::Relaxed);
-        let kept = std::env::temp_dir().join(format!("orx-faults-{}-{number}", std::process::id()));
+        let folder =
+            std::env::temp_dir().join(format!("orx-faults-{}-{number}", std::process::id()));
         let list = self.ask(0, &["jobs", "--limit", "100000", "-o", "jsonl"]);
         drop(std::fs::write(self.path("jobs.jsonl"), list.bytes));
-        drop(std::fs::create_dir_all(&kept));
+        drop(std::fs::create_dir_all(&folder));
         for entry in std::fs::read_dir(self.folder.path()).into_iter().flatten().flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_file()) {
-                drop(std::fs::copy(entry.path(), kept.join(entry.file_name())));
+                drop(std::fs::copy(entry.path(), folder.join(entry.file_name())));
             }
         }
-        let ran = format!("history and logs of all are in {}\n", kept.display());
+        let ran = format!("history and logs of all are in {}\n", folder.display());
         drop(std::io::stderr().write_all(ran.as_bytes()));
     }
 }

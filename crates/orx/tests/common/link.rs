@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A separate network for one worker, with one cable to this one. Coordinators listen on loopback only: a
 /// relay at this end of the cable forwards to them.
-pub(super) struct Link {
+pub(super) struct NetworkLink {
     pub(super) name: String,
     cable: String,
     pub(super) host: IpAddr,
@@ -16,7 +16,7 @@ pub(super) struct Link {
 
 static LINKS: AtomicU32 = AtomicU32::new(0);
 
-impl Link {
+impl NetworkLink {
     /// # Panics
     /// Where the kernel or the user's rights allow no network namespaces.
     pub(super) fn make(ports: &[u16]) -> Self {
@@ -46,7 +46,7 @@ impl Link {
     }
 }
 
-impl Drop for Link {
+impl Drop for NetworkLink {
     fn drop(&mut self) {
         // This removes its cable too.
         drop(Command::new("ip").args(["netns", "del", &self.name]).output());

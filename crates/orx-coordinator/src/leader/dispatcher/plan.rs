@@ -4,7 +4,7 @@
 //! store is the truth; the copy saves a read of all live attempts before each claim.
 //!
 //! - The monitor fills the table from the store when a term begins, and compares it with the store once
-//!   a round. Changes that happen while the store is being read are not undone by what was read: see
+//!   a round. What was read does not revert changes that happened during the read: see
 //!   [`SlotTable::begin_read`].
 //! - Every claim adds attempts, and every recorded outcome removes one, also an outcome that another
 //!   node recorded.

@@ -24,9 +24,9 @@ use crate::{Context, Now};
 
 /// The shortest time between two reads of the workers, however many change.
 const READ_EVERY: Duration = Duration::from_millis(50);
-/// An order outlives the last heartbeat of its worker by this: it still holds for a process that was
-/// suspended, or out of contact, for less.
-const ORDER_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// A directive outlives the last heartbeat of its worker by this: it still holds for a process that was
+/// suspended, or disconnected, for less.
+const DIRECTIVE_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 /// Runs of a schedule that are read to find the one that ended before a poisonous run.
 const RUNS_READ: u32 = 50;
 
@@ -146,7 +146,9 @@ impl Monitor {
             }
         }
         let old = rows.iter().filter(|row| {
-            row.order.is_some() && row.silent > ORDER_KEPT && context.may_delete_by_age(now)
+            row.order.is_some()
+                && row.silent > DIRECTIVE_RETENTION
+                && context.may_delete_by_age(now)
         });
         let old: Vec<_> = old.map(|row| row.report.registration.incarnation).collect();
         if !old.is_empty() {

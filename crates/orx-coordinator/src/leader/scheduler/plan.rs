@@ -7,8 +7,8 @@ use std::time::Duration;
 use orx_model::job::Json;
 use orx_model::schedule::{Due, Slot, SlotOutcome};
 use orx_model::{JobId, JobSpec, JobStatus, Timestamp};
-use orx_schedule::overlap::{Before, Decision, decide_all};
-use orx_schedule::{MissedRange, Plan, Timing, missed};
+use orx_schedule::overlap::{Decision, PreviousRuns, decide_all};
+use orx_schedule::{CatchUpPlan, MissedRange, Timing, missed};
 use orx_store::{
     DependencyStep, Firing, Position, Rewind, Run, RunAfter, RunDependency, ScheduleRecord,
 };
@@ -87,7 +87,7 @@ pub fn decide(
 
 /// Removes the slots that ran. A schedule with [`Timing::repeats`] runs again when the clock shows a time
 /// again: at a new slot, the first unused millisecond after the slot that ran.
-fn remove_ran(due: &mut Plan, timing: &Timing, ran: &BTreeSet<Timestamp>) {
+fn remove_ran(due: &mut CatchUpPlan, timing: &Timing, ran: &BTreeSet<Timestamp>) {
     if ran.is_empty() {
         return;
     }
@@ -205,19 +205,19 @@ pub(crate) fn clock_set(record: &ScheduleRecord, by_ms: i64, now: Timestamp) -> 
 }
 
 /// The state of the schedule's previous run.
-fn before(record: &ScheduleRecord, held: &BTreeSet<JobId>) -> Before {
+fn before(record: &ScheduleRecord, held: &BTreeSet<JobId>) -> PreviousRuns {
     match record.last_run {
-        Some(run) if held.contains(&run.job) => Before::Running,
-        Some(run) if run.has_ended() => Before::Ended,
-        Some(run) if run.status == Some(JobStatus::Created) => Before::Waiting,
-        Some(_) => Before::Running,
-        None => Before::Ended,
+        Some(run) if held.contains(&run.job) => PreviousRuns::Running,
+        Some(run) if run.has_ended() => PreviousRuns::Ended,
+        Some(run) if run.status == Some(JobStatus::Created) => PreviousRuns::Waiting,
+        Some(_) => PreviousRuns::Running,
+        None => PreviousRuns::Ended,
     }
 }
 
 /// The next step for a run with a dependency or a failure handler.
 #[derive(Debug)]
-pub(crate) enum Step {
+pub(crate) enum RunStep {
     /// A change that the store makes.
     DependencyStep(DependencyStep),
     /// Cancels the job, which the run waits for.
@@ -229,7 +229,7 @@ pub(crate) enum Step {
 /// The store holds the dependency of a run that was cancelled while it waited until the run before it has
 /// ended, and a later run waits for that one too. So no run starts while an earlier one still goes on.
 #[must_use]
-pub(crate) fn steps(runs: &[RunDependency]) -> Vec<Step> {
+pub(crate) fn steps(runs: &[RunDependency]) -> Vec<RunStep> {
     let index = by_job(runs);
     runs.iter().filter_map(|run| step(run, &index)).collect()
 }
@@ -242,17 +242,17 @@ pub fn held(runs: &[RunDependency]) -> BTreeSet<JobId> {
     held.map(|run| run.job).collect()
 }
 
-fn step(run: &RunDependency, index: &BTreeMap<JobId, &RunDependency>) -> Option<Step> {
+fn step(run: &RunDependency, index: &BTreeMap<JobId, &RunDependency>) -> Option<RunStep> {
     if let Some(before) = waits_for(run, index) {
-        return run.cancel.then_some(Step::Cancel(before));
+        return run.cancel.then_some(RunStep::Cancel(before));
     }
     if ended(run.status) {
         let failed = matches!(run.status, Some(JobStatus::Failed | JobStatus::TimedOut));
         let alert = run.on_failure.as_ref().filter(|_| failed);
         let alert = alert.map(|alert| failure_alert(alert, run));
-        return Some(Step::DependencyStep(DependencyStep::End { job: run.job, alert }));
+        return Some(RunStep::DependencyStep(DependencyStep::End { job: run.job, alert }));
     }
-    run.after.map(|_| Step::DependencyStep(DependencyStep::Release { job: run.job }))
+    run.after.map(|_| RunStep::DependencyStep(DependencyStep::Release { job: run.job }))
 }
 
 /// The job that has to end before this run starts.

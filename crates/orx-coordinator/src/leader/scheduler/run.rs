@@ -15,7 +15,7 @@ use orx_store::{
 use tokio_util::sync::CancellationToken;
 
 use super::clock_state::{CLOCK_EVERY, ClockState};
-use super::plan::{self, Step};
+use super::plan::{self, RunStep};
 use crate::health::RETRY;
 use crate::leader::{is_over, pause};
 use crate::{Context, Now};
@@ -415,14 +415,14 @@ impl Scheduler {
     }
 
     /// The steps for runs with a dependency or a failure handler, and whether there may be more.
-    async fn steps(&mut self) -> Result<(Vec<Step>, bool)> {
+    async fn steps(&mut self) -> Result<(Vec<RunStep>, bool)> {
         let mut most = RECHECK_MOST;
         loop {
             let watched = self.context.store.watched(most).await?;
             let mut steps = plan::steps(&watched);
-            let asked = |step: &Step| match step {
-                Step::Cancel(job) => Some(*job),
-                Step::DependencyStep(_) => None,
+            let asked = |step: &RunStep| match step {
+                RunStep::Cancel(job) => Some(*job),
+                RunStep::DependencyStep(_) => None,
             };
             let wanted: BTreeSet<JobId> = steps.iter().filter_map(asked).collect();
             self.cancel_requested.retain(|job| wanted.contains(job));
@@ -460,8 +460,8 @@ impl Scheduler {
         let mut cancels: BTreeSet<JobId> = BTreeSet::new();
         for step in steps {
             match step {
-                Step::DependencyStep(step) => dependency_steps.push(step),
-                Step::Cancel(job) => _ = cancels.insert(job),
+                RunStep::DependencyStep(step) => dependency_steps.push(step),
+                RunStep::Cancel(job) => _ = cancels.insert(job),
             }
         }
         let again = full || !dependency_steps.is_empty() || !cancels.is_empty();

@@ -170,7 +170,7 @@ async fn opening_a_file_of_schema_1_migrates_every_row() {
     assert_eq!(known, None);
     let put = [1, 2].map(|byte| (secret(byte), workers[0].report.clone()));
     let put = crate::Workers::put_workers(&store, put.to_vec(), NOW).await.expect("put");
-    assert_eq!(put, [crate::WorkerPut::Kept(None), crate::WorkerPut::OtherSecret]);
+    assert_eq!(put, [crate::WorkerPut::Stored(None), crate::WorkerPut::OtherSecret]);
     let job = store.job(JobId(2)).await.expect("read").expect("the job");
     assert_eq!(job.state.ends, orx_model::job::AttemptCounts::default());
     let ended = store.attempts(JobId(3)).await.expect("read");

@@ -143,7 +143,7 @@ async fn the_pages_of_a_list_return_every_job_once() {
         let _ = end(&store, claimed, kind).await;
     }
     let filter = Filter {
-        terms: vec![orx_model::filter::Term {
+        terms: vec![orx_model::filter::FilterTerm {
             negated: true,
             test: orx_model::filter::Test::Status([JobStatus::Completed].into()),
         }],

@@ -187,7 +187,7 @@ pub(crate) async fn follow(
     }
     if dropped > 0 {
         session.ui.note(&format!(
-            "{}: {} of its output not kept; the store keeps the first {} and the last {} of an \
+            "{}: {} of its output not stored; the store keeps the first {} and the last {} of an \
              attempt, and drops what it cannot write in time",
             job.id,
             format_bytes(dropped),

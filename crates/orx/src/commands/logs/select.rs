@@ -16,7 +16,7 @@ const LINE_BYTES: usize = 256 * 1024;
 pub(super) struct Unfinished(BTreeMap<(u32, &'static str), LogPart>);
 
 impl Unfinished {
-    /// The kept bytes, followed by those of `part`.
+    /// The unfinished bytes, followed by those of `part`.
     fn with(&mut self, part: &LogPart) -> Vec<u8> {
         let start = self.0.remove(&(part.attempt, part.stream.as_str()));
         let mut bytes = start.map(|start| start.data).unwrap_or_default();
@@ -31,7 +31,7 @@ impl Unfinished {
         }
     }
 
-    /// The complete lines, with their ends. The rest is kept for the next part.
+    /// The complete lines, with their ends. The rest waits for the next part.
     pub(super) fn lines(&mut self, part: &LogPart) -> Vec<u8> {
         let mut bytes = self.with(part);
         let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
@@ -44,7 +44,7 @@ impl Unfinished {
         bytes
     }
 
-    /// The complete characters. The bytes of an incomplete one are kept for the next part.
+    /// The complete characters. The bytes of an incomplete one wait for the next part.
     pub(super) fn characters(&mut self, part: &LogPart) -> String {
         let mut bytes = self.with(part);
         let cut = bytes.utf8_chunks().last().map_or(0, |last| {
@@ -57,7 +57,7 @@ impl Unfinished {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Takes all kept bytes, once the log has ended.
+    /// Takes all unfinished bytes, once the log has ended.
     pub(super) fn take(&mut self) -> impl Iterator<Item = LogPart> + use<> {
         std::mem::take(&mut self.0).into_values()
     }
@@ -295,10 +295,10 @@ mod tests {
         let lines =
             "{\"level\":\"info\",\"message\":\"a\"}\n{\"level\":\"error\",\"message\":\"b\"}\n";
         let mut select = LogSelection::new(None, Some(Level::Warn), None, None);
-        let kept = shown(select.part(part(Stream::Log, 1, lines)));
-        assert!(kept.contains("\"b\"") && !kept.contains("\"a\""), "{kept}");
-        let kept = shown(grep("^INFO a$", None).part(part(Stream::Log, 1, lines)));
-        assert!(kept.contains("\"a\"") && !kept.contains("\"b\""), "{kept}");
+        let found = shown(select.part(part(Stream::Log, 1, lines)));
+        assert!(found.contains("\"b\"") && !found.contains("\"a\""), "{found}");
+        let found = shown(grep("^INFO a$", None).part(part(Stream::Log, 1, lines)));
+        assert!(found.contains("\"a\"") && !found.contains("\"b\""), "{found}");
     }
 
     #[test]

@@ -12,7 +12,8 @@ use orx_model::schedule::wire::{
 use orx_model::schedule::{CatchUp, Due, Overlap, ScheduleSpec};
 use orx_schedule::crontab::{self, Crontab, LineError, Options, UserColumn};
 use orx_schedule::{
-    NamedZone, ParseZoneError, Previewed, Schedule, Step, There, What, preview, reconcile,
+    ExistingSchedule, ImportAction, ImportStep, NamedZone, ParseZoneError, Previewed, Schedule,
+    preview, reconcile,
 };
 
 use super::super::{Session, folder, read_stdin, variables};
@@ -222,7 +223,7 @@ pub(super) fn read_crontab(ui: &Ui, path: &Path, zone: NamedZone) -> Result<Cron
 
 /// A step of the import, and the change that it would make or has made.
 struct StepChange {
-    step: Step,
+    step: ImportStep,
     answer: ScheduleChangeAnswer,
 }
 
@@ -254,7 +255,7 @@ pub(super) async fn import(args: ImportArgs, session: &Session) -> Result<Exit, 
         ))
         .cause(all.join("\n"))
         .hint(
-            "correct these lines or comment them out; or leave out `--prune`, and remove schedules \
+            "correct these lines or comment them out; or omit `--prune`, and remove schedules \
              with `orx schedule rm`",
         ));
     }
@@ -283,7 +284,8 @@ pub(super) async fn import(args: ImportArgs, session: &Session) -> Result<Exit, 
         ui.note("no server was reached, so the existing schedules are unknown");
     }
     report_unchanged(ui, &changes, !unparsed.is_empty());
-    let conflicts = changes.iter().any(|it| it.step.what == What::Conflict && !args.overwrite);
+    let conflicts =
+        changes.iter().any(|it| it.step.what == ImportAction::Conflict && !args.overwrite);
     let exit = if conflicts { Exit::Partial } else { Exit::Success };
     if args.dry_run || differing == 0 {
         changes.iter_mut().for_each(|it| it.answer.dry_run = args.dry_run);
@@ -334,16 +336,20 @@ async fn carry_out(one: &StepChange, session: &Session) -> Result<ScheduleChange
     })
 }
 
-fn as_reconcile_input(existing: Option<&[ScheduleView]>) -> Vec<There<'_>> {
+fn as_reconcile_input(existing: Option<&[ScheduleView]>) -> Vec<ExistingSchedule<'_>> {
     let existing = existing.unwrap_or_default().iter();
     existing
-        .map(|view| There { spec: &view.spec, version: view.version, edited: view.edited })
+        .map(|view| ExistingSchedule {
+            spec: &view.spec,
+            version: view.version,
+            edited: view.edited,
+        })
         .collect()
 }
 
 /// The request for a step. The server rejects it if somebody has changed the schedule since it was
 /// read.
-fn versioned_request(step: &Step, dry_run: bool) -> PutScheduleRequest {
+fn versioned_request(step: &ImportStep, dry_run: bool) -> PutScheduleRequest {
     PutScheduleRequest { version: step.version, ..put_request(step.spec.clone(), dry_run) }
 }
 
@@ -358,7 +364,7 @@ fn next_due(spec: &ScheduleSpec) -> Option<Due> {
 /// A line would change a schedule that did not come from this source.
 async fn plan(
     args: &ImportArgs,
-    steps: Vec<Step>,
+    steps: Vec<ImportStep>,
     server: bool,
     session: &Session,
 ) -> Result<Vec<StepChange>, CliError> {
@@ -378,12 +384,14 @@ async fn plan(
         let id = &step.spec.id;
         let line = step.line.unwrap_or_default();
         let answer = match step.what {
-            What::Write if !server => without_server(ScheduleChanged::Created),
-            What::Write => session.client.put_schedule(&versioned_request(&step, true)).await?,
-            What::Edited | What::Conflict if args.overwrite => {
+            ImportAction::Write if !server => without_server(ScheduleChanged::Created),
+            ImportAction::Write => {
                 session.client.put_schedule(&versioned_request(&step, true)).await?
             }
-            What::Stranger => {
+            ImportAction::Edited | ImportAction::Conflict if args.overwrite => {
+                session.client.put_schedule(&versioned_request(&step, true)).await?
+            }
+            ImportAction::Stranger => {
                 let answer = session.client.put_schedule(&versioned_request(&step, true)).await?;
                 let same = answer.fields.iter().all(|it| it.field.starts_with("imported."));
                 if !same && !args.overwrite {
@@ -393,19 +401,20 @@ async fn plan(
                 }
                 answer
             }
-            What::Foreign => {
+            ImportAction::Foreign => {
                 refused.push(format!(
                     "line {line}: the schedule `{id}` exists and was imported from another source"
                 ));
                 continue;
             }
-            What::Gone if args.prune => without_server(ScheduleChanged::Removed),
-            What::GoneEdited if args.prune && args.overwrite => {
+            ImportAction::Gone if args.prune => without_server(ScheduleChanged::Removed),
+            ImportAction::GoneEdited if args.prune && args.overwrite => {
                 without_server(ScheduleChanged::Removed)
             }
-            What::Edited | What::Conflict | What::Gone | What::GoneEdited => {
-                without_server(ScheduleChanged::Unchanged)
-            }
+            ImportAction::Edited
+            | ImportAction::Conflict
+            | ImportAction::Gone
+            | ImportAction::GoneEdited => without_server(ScheduleChanged::Unchanged),
         };
         all.push(StepChange { step, answer });
     }
@@ -425,25 +434,25 @@ fn report_unchanged(ui: &Ui, all: &[StepChange], some_skipped: bool) {
     for one in all.iter().filter(|it| it.answer.change == ScheduleChanged::Unchanged) {
         let id = &one.step.spec.id;
         match one.step.what {
-            What::Edited => ui.note(&format!(
+            ImportAction::Edited => ui.note(&format!(
                 "{id} stays as it is: it was changed since the import, and its line was not"
             )),
-            What::Conflict => ui.warn(&format!(
+            ImportAction::Conflict => ui.warn(&format!(
                 "{id} stays as it is: both it and its line were changed since the import; \
                  `--overwrite` changes it to match the line"
             )),
-            What::Gone | What::GoneEdited if some_skipped => {
+            ImportAction::Gone | ImportAction::GoneEdited if some_skipped => {
                 ui.warn(&format!("{id} stays: its line is gone, or is one of the skipped lines"))
             }
-            What::Gone => ui.warn(&format!(
+            ImportAction::Gone => ui.warn(&format!(
                 "{id} stays and still runs, although its line is gone; `--prune` or `orx schedule \
                  rm {id}` removes it"
             )),
-            What::GoneEdited => ui.warn(&format!(
+            ImportAction::GoneEdited => ui.warn(&format!(
                 "{id} stays and still runs, although its line is gone, because it was changed \
                  since the import; `orx schedule rm {id}` removes it"
             )),
-            What::Write | What::Stranger | What::Foreign => {}
+            ImportAction::Write | ImportAction::Stranger | ImportAction::Foreign => {}
         }
     }
 }
@@ -452,10 +461,10 @@ fn report_unchanged(ui: &Ui, all: &[StepChange], some_skipped: bool) {
 fn kept_reason(one: &StepChange) -> Option<&'static str> {
     match one.step.what {
         _ if one.answer.change != ScheduleChanged::Unchanged => None,
-        What::Edited => Some("edited"),
-        What::Conflict => Some("conflict"),
-        What::Gone | What::GoneEdited => Some("gone"),
-        What::Write | What::Stranger | What::Foreign => None,
+        ImportAction::Edited => Some("edited"),
+        ImportAction::Conflict => Some("conflict"),
+        ImportAction::Gone | ImportAction::GoneEdited => Some("gone"),
+        ImportAction::Write | ImportAction::Stranger | ImportAction::Foreign => None,
     }
 }
 

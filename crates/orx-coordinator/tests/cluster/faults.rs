@@ -9,7 +9,7 @@ use tokio::time::Instant;
 /// The fate of a call to the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
-    Done,
+    Applied,
     /// The change is made, and the answer is lost.
     AnswerLost,
     /// The call is not answered in time, and the change is made after that.
@@ -36,7 +36,7 @@ pub(crate) struct Trip {
 
 impl Trip {
     pub(crate) fn is_immediate(&self) -> bool {
-        self.fate == Fate::Done && self.answers_at <= Instant::now()
+        self.fate == Fate::Applied && self.answers_at <= Instant::now()
     }
 }
 
@@ -75,11 +75,11 @@ impl Pace {
         let ms = Duration::from_millis;
         let quick = |rng: &mut StdRng| ms(rng.random_range(0..5));
         match self {
-            Self::AtOnce => (Duration::ZERO, Duration::ZERO, Fate::Done),
-            Self::Quick => (quick(rng), quick(rng), Fate::Done),
+            Self::AtOnce => (Duration::ZERO, Duration::ZERO, Fate::Applied),
+            Self::Quick => (quick(rng), quick(rng), Fate::Applied),
             Self::Slow => {
                 let before = rng.random_range(0..200);
-                (ms(before), ms(200 - before), Fate::Done)
+                (ms(before), ms(200 - before), Fate::Applied)
             }
             Self::Rough => {
                 let fate = match rng.random_range(0..100) {
@@ -88,7 +88,7 @@ impl Pace {
                     3 => Fate::Busy,
                     4 => Fate::Failed,
                     5 => Fate::Late,
-                    _ => Fate::Done,
+                    _ => Fate::Applied,
                 };
                 let is_long = rng.random_bool(0.02);
                 let part = |rng: &mut StdRng| match is_long {
@@ -102,16 +102,16 @@ impl Pace {
 }
 
 /// The delay of each copy of a message that arrives: none for a lost message, two for a duplicated one.
-pub(crate) fn copies(rng: &mut StdRng, trouble: bool) -> Vec<Duration> {
+pub(crate) fn copies(rng: &mut StdRng, faulty: bool) -> Vec<Duration> {
     let ms = Duration::from_millis;
     let way = |rng: &mut StdRng| match rng.random_range(0..100) {
-        0..4 if trouble => ms(rng.random_range(0..40_000)),
-        4..20 if trouble => ms(rng.random_range(0..1_000)),
+        0..4 if faulty => ms(rng.random_range(0..40_000)),
+        4..20 if faulty => ms(rng.random_range(0..1_000)),
         _ => ms(rng.random_range(0..10)),
     };
     let count = match rng.random_range(0..100) {
-        0..12 if trouble => 0,
-        12..20 if trouble => 2,
+        0..12 if faulty => 0,
+        12..20 if faulty => 2,
         _ => 1,
     };
     (0..count).map(|_| way(rng)).collect()
