@@ -74,6 +74,15 @@ fn a_status_has_a_name_for_people_and_other_spellings() {
 }
 
 #[test]
+fn four_statuses_are_final() {
+    let is_final: Vec<JobStatus> =
+        JobStatus::ALL.into_iter().filter(|status| status.is_final()).collect();
+    let expected =
+        [JobStatus::Completed, JobStatus::Failed, JobStatus::TimedOut, JobStatus::Cancelled];
+    assert_eq!(is_final, expected);
+}
+
+#[test]
 fn a_worker_has_an_attempt_of_a_dispatched_and_of_a_running_job_only() {
     let live: Vec<JobStatus> =
         JobStatus::ALL.into_iter().filter(|status| status.is_live()).collect();
