@@ -31,7 +31,7 @@ use orx_transport::{Transport, Wakeups};
 use parking_lot::Mutex;
 
 pub use nodes::NodeToken;
-pub use tokens::Scope;
+pub use orx_model::token::Scope;
 pub use worker_secrets::WorkerIdentity;
 
 /// The result of an operation. A failure is a [`Problem`], as the HTTP API answers it.

@@ -2,10 +2,8 @@
 //! secret, never the secret.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::str::FromStr;
 
-use orx_model::token::TokenState;
+use orx_model::token::{Scope, TokenState};
 use orx_model::{Code, Problem, Timestamp};
 use orx_store::TokenRecord;
 use parking_lot::Mutex;
@@ -22,59 +20,6 @@ const CACHED_MAX: usize = 256;
 const CACHED_MS: i64 = 1_000;
 /// Most tokens whose last use is remembered.
 const USED_MAX: usize = 4_096;
-
-/// What a token allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Scope {
-    /// Enqueue, read, wait for and cancel jobs.
-    Service,
-    /// Read everything.
-    Read,
-    /// Everything but [`Scope::Node`].
-    Admin,
-    /// Give commands with jobs.
-    Exec,
-    /// Call as a worker.
-    Worker,
-    /// Call as a coordinator.
-    Node,
-}
-
-impl Scope {
-    /// Every scope.
-    pub const ALL: [Self; 6] =
-        [Self::Service, Self::Read, Self::Admin, Self::Exec, Self::Worker, Self::Node];
-
-    /// The name in tokens and in the API.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Service => "service",
-            Self::Read => "read",
-            Self::Admin => "admin",
-            Self::Exec => "exec",
-            Self::Worker => "worker",
-            Self::Node => "node",
-        }
-    }
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Scope {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|scope| scope.as_str() == text)
-            .ok_or_else(|| format!("there is no scope `{text}`"))
-    }
-}
 
 /// Caches tokens, so that most requests do not read the store.
 #[derive(Default)]

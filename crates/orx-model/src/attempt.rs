@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{ExecutionId, Incarnation, JobId, Name};
 use crate::job::Json;
+use crate::names;
 use crate::time::Timestamp;
 
 /// How a process ended.
@@ -39,51 +40,28 @@ impl fmt::Display for ProcessExit {
     }
 }
 
-/// How far an attempt is, or how it ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum AttemptStatus {
-    /// On its way to the worker.
-    Dispatched,
-    /// The worker reported its start.
-    Running,
-    /// Ended without an error.
-    Succeeded,
-    /// Ended with an error.
-    Failed,
-    /// Stopped at its timeout.
-    TimedOut,
-    /// Stopped by a cancel.
-    Cancelled,
-    /// Stopped by an orderly shutdown of its worker.
-    Interrupted,
-    /// Its worker or server was lost while it ran.
-    Lost,
-    /// Never started: the worker cannot run it, or had no free slot for it in time.
-    Refused,
-}
-
-impl AttemptStatus {
-    /// The name in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Dispatched => "dispatched",
-            Self::Running => "running",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::TimedOut => "timed_out",
-            Self::Cancelled => "cancelled",
-            Self::Interrupted => "interrupted",
-            Self::Lost => "lost",
-            Self::Refused => "refused",
-        }
-    }
-}
-
-impl fmt::Display for AttemptStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
+names! {
+    /// How far an attempt is, or how it ended.
+    #[derive(utoipa::ToSchema)]
+    pub enum AttemptStatus {
+        /// On its way to the worker.
+        Dispatched = "dispatched",
+        /// The worker reported its start.
+        Running = "running",
+        /// Ended without an error.
+        Succeeded = "succeeded",
+        /// Ended with an error.
+        Failed = "failed",
+        /// Stopped at its timeout.
+        TimedOut = "timed_out",
+        /// Stopped by a cancel.
+        Cancelled = "cancelled",
+        /// Stopped by an orderly shutdown of its worker.
+        Interrupted = "interrupted",
+        /// Its worker or server was lost while it ran.
+        Lost = "lost",
+        /// Never started: the worker cannot run it, or had no free slot for it in time.
+        Refused = "refused",
     }
 }
 

@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use crate::ids::{Incarnation, JobId, Name, ParseIdError};
 use crate::job::{Job, Json};
 use crate::message::{WorkerDirective, WorkerState};
+use crate::names;
 use crate::status::JobStatus;
 use crate::time::Timestamp;
 
@@ -310,45 +311,22 @@ pub enum NodeEvent {
     Follows,
 }
 
-/// The topic of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum EventKind {
-    /// Jobs, without their logs.
-    Job,
-    /// Logs of jobs.
-    Log,
-    /// Workers.
-    Worker,
-    /// Queues.
-    Queue,
-    /// Schedules.
-    Schedule,
-    /// Nodes.
-    Node,
-}
-
-impl EventKind {
-    /// Every topic, in order.
-    pub const ALL: [Self; 6] =
-        [Self::Job, Self::Log, Self::Worker, Self::Queue, Self::Schedule, Self::Node];
-
-    /// The name in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Job => "job",
-            Self::Log => "log",
-            Self::Worker => "worker",
-            Self::Queue => "queue",
-            Self::Schedule => "schedule",
-            Self::Node => "node",
-        }
-    }
-}
-
-impl fmt::Display for EventKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
+names! {
+    /// The topic of an event.
+    #[derive(PartialOrd, Ord)]
+    pub enum EventKind {
+        /// Jobs, without their logs.
+        Job = "job",
+        /// Logs of jobs.
+        Log = "log",
+        /// Workers.
+        Worker = "worker",
+        /// Queues.
+        Queue = "queue",
+        /// Schedules.
+        Schedule = "schedule",
+        /// Nodes.
+        Node = "node",
     }
 }
 
@@ -356,10 +334,7 @@ impl FromStr for EventKind {
     type Err = ParseIdError;
 
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-            .ok_or_else(|| ParseIdError::new("a kind of event such as `job`", text))
+        Self::of_name(text).ok_or_else(|| ParseIdError::new("a kind of event such as `job`", text))
     }
 }
 

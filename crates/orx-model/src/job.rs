@@ -12,6 +12,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::attempt::ProcessExit;
 use crate::ids::{ExecutionId, Incarnation, JobId, Name};
+use crate::names;
 use crate::outcome::ALONE_FROM;
 use crate::policy::{OnLost, Priority, RetryPolicy};
 use crate::status::JobStatus;
@@ -268,36 +269,22 @@ pub struct Progress {
     pub text: Option<String>,
 }
 
-/// Why a job is a dead letter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum DeadReason {
-    /// Every retry was used up.
-    Exhausted,
-    /// The handler reported that another try is useless.
-    NotRetryable,
-    /// Its worker or server was lost too often.
-    Poison,
-    /// Workers interrupted or refused it too often.
-    Returned,
-    /// Lost with its worker, or interrupted by that worker's stop, and it must not run twice.
-    Lost,
-    /// Its deadline has passed.
-    Deadline,
-}
-
-impl DeadReason {
-    /// The name in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Exhausted => "exhausted",
-            Self::NotRetryable => "not_retryable",
-            Self::Poison => "poison",
-            Self::Returned => "returned",
-            Self::Lost => "lost",
-            Self::Deadline => "deadline",
-        }
+names! {
+    /// Why a job is a dead letter.
+    #[derive(utoipa::ToSchema)]
+    pub enum DeadReason {
+        /// Every retry was used up.
+        Exhausted = "exhausted",
+        /// The handler reported that another try is useless.
+        NotRetryable = "not_retryable",
+        /// Its worker or server was lost too often.
+        Poison = "poison",
+        /// Workers interrupted or refused it too often.
+        Returned = "returned",
+        /// Lost with its worker, or interrupted by that worker's stop, and it must not run twice.
+        Lost = "lost",
+        /// Its deadline has passed.
+        Deadline = "deadline",
     }
 }
 

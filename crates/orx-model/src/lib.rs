@@ -17,6 +17,7 @@ pub mod limits;
 pub mod log;
 pub mod mask;
 pub mod message;
+mod names;
 pub mod ndjson;
 pub mod outcome;
 pub mod policy;

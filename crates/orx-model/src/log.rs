@@ -6,51 +6,20 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ExecutionId, JobId};
+use crate::names;
 use crate::time::Timestamp;
 
-/// One output of an attempt.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    utoipa::ToSchema,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Stream {
-    /// Standard output.
-    Out,
-    /// Standard error.
-    Err,
-    /// Structured lines from the side channel or a Rust handler, one JSON object a line:
-    /// `{"level":"info","message":"…"}`.
-    Log,
-}
-
-impl Stream {
-    /// Every stream.
-    pub const ALL: [Self; 3] = [Self::Out, Self::Err, Self::Log];
-
-    /// The name in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Out => "out",
-            Self::Err => "err",
-            Self::Log => "log",
-        }
-    }
-}
-
-impl fmt::Display for Stream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
+names! {
+    /// One output of an attempt.
+    #[derive(PartialOrd, Ord, utoipa::ToSchema)]
+    pub enum Stream {
+        /// Standard output.
+        Out = "out",
+        /// Standard error.
+        Err = "err",
+        /// Structured lines from the side channel or a Rust handler, one JSON object a line:
+        /// `{"level":"info","message":"…"}`.
+        Log = "log",
     }
 }
 
@@ -58,61 +27,24 @@ impl FromStr for Stream {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|stream| stream.as_str() == text)
-            .ok_or_else(|| format!("expected `out`, `err` or `log`, found `{text}`"))
+        Self::of_name(text).ok_or_else(|| format!("expected `out`, `err` or `log`, found `{text}`"))
     }
 }
 
-/// Severity of a log line, from least to most severe.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    utoipa::ToSchema,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Level {
-    /// Details for finding one defect.
-    Trace,
-    /// Details for developers.
-    Debug,
-    /// Normal operation.
-    Info,
-    /// Unusual, and the handler continues.
-    Warn,
-    /// Something failed.
-    Error,
-}
-
-impl Level {
-    /// Every level, least severe first.
-    pub const ALL: [Self; 5] = [Self::Trace, Self::Debug, Self::Info, Self::Warn, Self::Error];
-
-    /// The name in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Trace => "trace",
-            Self::Debug => "debug",
-            Self::Info => "info",
-            Self::Warn => "warn",
-            Self::Error => "error",
-        }
-    }
-}
-
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
+names! {
+    /// Severity of a log line, from least to most severe.
+    #[derive(PartialOrd, Ord, utoipa::ToSchema)]
+    pub enum Level {
+        /// Details for finding one defect.
+        Trace = "trace",
+        /// Details for developers.
+        Debug = "debug",
+        /// Normal operation.
+        Info = "info",
+        /// Unusual, and the handler continues.
+        Warn = "warn",
+        /// Something failed.
+        Error = "error",
     }
 }
 
@@ -120,9 +52,9 @@ impl FromStr for Level {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|level| level.as_str().eq_ignore_ascii_case(text)).ok_or_else(
-            || format!("expected `trace`, `debug`, `info`, `warn` or `error`, found `{text}`"),
-        )
+        Self::of_name(&text.to_ascii_lowercase()).ok_or_else(|| {
+            format!("expected `trace`, `debug`, `info`, `warn` or `error`, found `{text}`")
+        })
     }
 }
 

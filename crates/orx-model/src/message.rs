@@ -11,6 +11,7 @@ use crate::ids::{ExecutionId, Incarnation, JobId, MessageId, Name};
 use crate::job::{Command, Json, Labels, Origin, Progress};
 use crate::lane::Capabilities;
 use crate::log::LogChunk;
+use crate::names;
 use crate::policy::Priority;
 use crate::secret::WorkerSecret;
 use crate::time::Timestamp;
@@ -334,66 +335,31 @@ pub struct ExecutionProgress {
     pub progress: Progress,
 }
 
-/// The state of a worker, as it reports it.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    utoipa::ToSchema,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum WorkerState {
-    /// Registers.
-    Starting,
-    /// Accepts jobs.
-    Running,
-    /// Finishes the jobs it has and accepts no new ones.
-    Draining,
-    /// Stops its running jobs.
-    Stopping,
-    /// Ended in good order.
-    Stopped,
-}
-
-impl WorkerState {
-    /// The name in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Running => "running",
-            Self::Draining => "draining",
-            Self::Stopping => "stopping",
-            Self::Stopped => "stopped",
-        }
+names! {
+    /// The state of a worker, as it reports it.
+    #[derive(PartialOrd, Ord, utoipa::ToSchema)]
+    pub enum WorkerState {
+        /// Registers.
+        Starting = "starting",
+        /// Accepts jobs.
+        Running = "running",
+        /// Finishes the jobs it has and accepts no new ones.
+        Draining = "draining",
+        /// Stops its running jobs.
+        Stopping = "stopping",
+        /// Ended in good order.
+        Stopped = "stopped",
     }
 }
 
-/// An operator's directive to a worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum WorkerDirective {
-    /// Accept no new jobs, finish the rest, and stay.
-    Drain,
-    /// Declare this incarnation lost: its attempts are lost, and its reports are rejected.
-    Fence,
-}
-
-impl WorkerDirective {
-    /// The name in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Drain => "drain",
-            Self::Fence => "fence",
-        }
+names! {
+    /// An operator's directive to a worker.
+    #[derive(utoipa::ToSchema)]
+    pub enum WorkerDirective {
+        /// Accept no new jobs, finish the rest, and stay.
+        Drain = "drain",
+        /// Declare this incarnation lost: its attempts are lost, and its reports are rejected.
+        Fence = "fence",
     }
 }
 

@@ -1,56 +1,31 @@
 //! Priorities, and retry policies for attempts that did not succeed.
 
-use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-/// Priority of a job. Strict: no job of a lower priority starts while one of a higher priority is ready and
-/// a worker can run it.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Default,
-    Serialize,
-    Deserialize,
-    utoipa::ToSchema,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Priority {
-    /// Starts when no job of a higher priority is ready.
-    Low,
-    /// The default.
-    #[default]
-    Normal,
-    /// Before normal jobs.
-    High,
-    /// Before all others.
-    Critical,
+use crate::names;
+
+names! {
+    /// Priority of a job. Strict: no job of a lower priority starts while one of a higher priority is ready and
+    /// a worker can run it.
+    #[derive(PartialOrd, Ord, Default, utoipa::ToSchema)]
+    pub enum Priority {
+        /// Starts when no job of a higher priority is ready.
+        Low = "low",
+        /// The default.
+        #[default]
+        Normal = "normal",
+        /// Before normal jobs.
+        High = "high",
+        /// Before all others.
+        Critical = "critical",
+    }
 }
 
 impl Priority {
-    /// Every priority, lowest first.
-    pub const ALL: [Self; 4] = [Self::Low, Self::Normal, Self::High, Self::Critical];
-
-    /// The name as JSON has it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Low => "low",
-            Self::Normal => "normal",
-            Self::High => "high",
-            Self::Critical => "critical",
-        }
-    }
-
     /// The priority rank: 0 (low) to 3 (critical), as stores write it.
     #[must_use]
     pub fn rank(self) -> u8 {
@@ -61,12 +36,6 @@ impl Priority {
     #[must_use]
     pub fn from_rank(rank: u8) -> Option<Self> {
         Self::ALL.get(usize::from(rank)).copied()
-    }
-}
-
-impl fmt::Display for Priority {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
     }
 }
 
@@ -82,9 +51,7 @@ impl FromStr for Priority {
     type Err = ParsePriorityError;
 
     fn from_str(text: &str) -> Result<Self, ParsePriorityError> {
-        Self::ALL
-            .into_iter()
-            .find(|priority| priority.as_str().eq_ignore_ascii_case(text))
+        Self::of_name(&text.to_ascii_lowercase())
             .ok_or_else(|| ParsePriorityError { found: text.chars().take(80).collect() })
     }
 }

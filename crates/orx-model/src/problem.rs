@@ -4,51 +4,54 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Stable codes of problems. Codes are added, never renamed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Code {
-    /// The request cannot be understood, or a value is out of range.
-    BadRequest,
-    /// The request, or a part of it, is too large.
-    TooLarge,
-    /// There is no token, or no valid one.
-    Unauthenticated,
-    /// The token does not have the required scope.
-    NotAllowed,
-    /// The secret of the request is not that of the worker's incarnation.
-    NotThisWorker,
-    /// The `Host` or `Origin` header is not allowed.
-    ForeignOrigin,
-    /// The resource does not exist.
-    NotFound,
-    /// The route does not support this method.
-    MethodNotAllowed,
-    /// The route does not support the type of the body.
-    UnsupportedMediaType,
-    /// The idempotency key was used with another request.
-    KeyConflict,
-    /// The status of the job does not allow this.
-    StateConflict,
-    /// More would change than the request allows.
-    TooMany,
-    /// The filter would have to read too much.
-    TooBroad,
-    /// Too many wrong tokens were sent from the caller's address.
-    RateLimited,
-    /// The request arrived too slowly.
-    SlowRequest,
-    /// Temporarily unavailable: nothing was accepted, and the same request may succeed later.
-    Unavailable,
-    /// The disk is full: nothing was accepted.
-    StoreFull,
-    /// No response in time: the request may have been carried out.
-    TimedOut,
-    /// A defect of the server; its log contains details.
-    Internal,
-    /// A code of a later version.
-    #[serde(other)]
-    Unknown,
+use crate::names;
+
+names! {
+    /// Stable codes of problems. Codes are added, never renamed.
+    #[derive(utoipa::ToSchema)]
+    pub enum Code {
+        /// The request cannot be understood, or a value is out of range.
+        BadRequest = "bad_request",
+        /// The request, or a part of it, is too large.
+        TooLarge = "too_large",
+        /// There is no token, or no valid one.
+        Unauthenticated = "unauthenticated",
+        /// The token does not have the required scope.
+        NotAllowed = "not_allowed",
+        /// The secret of the request is not that of the worker's incarnation.
+        NotThisWorker = "not_this_worker",
+        /// The `Host` or `Origin` header is not allowed.
+        ForeignOrigin = "foreign_origin",
+        /// The resource does not exist.
+        NotFound = "not_found",
+        /// The route does not support this method.
+        MethodNotAllowed = "method_not_allowed",
+        /// The route does not support the type of the body.
+        UnsupportedMediaType = "unsupported_media_type",
+        /// The idempotency key was used with another request.
+        KeyConflict = "key_conflict",
+        /// The status of the job does not allow this.
+        StateConflict = "state_conflict",
+        /// More would change than the request allows.
+        TooMany = "too_many",
+        /// The filter would have to read too much.
+        TooBroad = "too_broad",
+        /// Too many wrong tokens were sent from the caller's address.
+        RateLimited = "rate_limited",
+        /// The request arrived too slowly.
+        SlowRequest = "slow_request",
+        /// Temporarily unavailable: nothing was accepted, and the same request may succeed later.
+        Unavailable = "unavailable",
+        /// The disk is full: nothing was accepted.
+        StoreFull = "store_full",
+        /// No response in time: the request may have been carried out.
+        TimedOut = "timed_out",
+        /// A defect of the server; its log contains details.
+        Internal = "internal",
+        /// A code of a later version.
+        #[serde(other)]
+        Unknown = "unknown",
+    }
 }
 
 impl Code {
@@ -71,33 +74,6 @@ impl Code {
             Self::Unavailable => 503,
             Self::TimedOut => 504,
             Self::StoreFull => 507,
-        }
-    }
-
-    /// The name in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::BadRequest => "bad_request",
-            Self::TooLarge => "too_large",
-            Self::Unauthenticated => "unauthenticated",
-            Self::NotAllowed => "not_allowed",
-            Self::NotThisWorker => "not_this_worker",
-            Self::ForeignOrigin => "foreign_origin",
-            Self::NotFound => "not_found",
-            Self::MethodNotAllowed => "method_not_allowed",
-            Self::UnsupportedMediaType => "unsupported_media_type",
-            Self::KeyConflict => "key_conflict",
-            Self::StateConflict => "state_conflict",
-            Self::TooMany => "too_many",
-            Self::TooBroad => "too_broad",
-            Self::RateLimited => "rate_limited",
-            Self::SlowRequest => "slow_request",
-            Self::Unavailable => "unavailable",
-            Self::StoreFull => "store_full",
-            Self::TimedOut => "timed_out",
-            Self::Internal => "internal",
-            Self::Unknown => "unknown",
         }
     }
 
@@ -126,12 +102,6 @@ impl Code {
             Self::Internal => "an error of ours",
             Self::Unknown => "an error",
         }
-    }
-}
-
-impl fmt::Display for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
     }
 }
 

@@ -1,77 +1,36 @@
 //! The life of a job: every transition is an arm of [`next`]. Stores and daemons call it; no other code
 //! compares statuses to decide a transition.
 
-use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use crate::names;
 
-/// How far a job is.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    utoipa::ToSchema,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum JobStatus {
-    /// Accepted, waits for other unfinished jobs.
-    Created,
-    /// Ready to be claimed.
-    Pending,
-    /// Waits for its due time.
-    Scheduled,
-    /// Claimed for a worker; an attempt exists.
-    Dispatched,
-    /// The worker reported the start.
-    Running,
-    /// An attempt succeeded.
-    Completed,
-    /// No try is left: a dead letter.
-    Failed,
-    /// No try is left, and the last was stopped at its timeout: a dead letter.
-    TimedOut,
-    /// Cancelled by a request, its expiry or its deadline.
-    Cancelled,
+names! {
+    /// How far a job is.
+    #[derive(PartialOrd, Ord, utoipa::ToSchema)]
+    pub enum JobStatus {
+        /// Accepted, waits for other unfinished jobs.
+        Created = "created",
+        /// Ready to be claimed.
+        Pending = "pending",
+        /// Waits for its due time.
+        Scheduled = "scheduled",
+        /// Claimed for a worker; an attempt exists.
+        Dispatched = "dispatched",
+        /// The worker reported the start.
+        Running = "running",
+        /// An attempt succeeded.
+        Completed = "completed",
+        /// No try is left: a dead letter.
+        Failed = "failed",
+        /// No try is left, and the last was stopped at its timeout: a dead letter.
+        TimedOut = "timed_out",
+        /// Cancelled by a request, its expiry or its deadline.
+        Cancelled = "cancelled",
+    }
 }
 
 impl JobStatus {
-    /// Every status, in the order of a job's life.
-    pub const ALL: [Self; 9] = [
-        Self::Created,
-        Self::Pending,
-        Self::Scheduled,
-        Self::Dispatched,
-        Self::Running,
-        Self::Completed,
-        Self::Failed,
-        Self::TimedOut,
-        Self::Cancelled,
-    ];
-
-    /// The name in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Pending => "pending",
-            Self::Scheduled => "scheduled",
-            Self::Dispatched => "dispatched",
-            Self::Running => "running",
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::TimedOut => "timed_out",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
     /// The name for people: `timed out`.
     #[must_use]
     pub fn words(self) -> &'static str {
@@ -105,12 +64,6 @@ impl JobStatus {
             | Self::TimedOut
             | Self::Cancelled => false,
         }
-    }
-}
-
-impl fmt::Display for JobStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
     }
 }
 

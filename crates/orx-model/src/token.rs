@@ -1,8 +1,11 @@
 //! Tokens in the API. The text of a token is in one response only: to the request that created it.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
+use crate::names;
 
 /// A token to make.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -42,27 +45,43 @@ pub struct TokenView {
     pub last_used_at: Option<Timestamp>,
 }
 
-/// Whether a token is valid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum TokenState {
-    /// The token is valid.
-    Valid,
-    /// The token has expired.
-    Expired,
-    /// The token was revoked.
-    Revoked,
+names! {
+    /// What a token allows.
+    #[derive(PartialOrd, Ord)]
+    pub enum Scope {
+        /// Enqueue, read, wait for and cancel jobs.
+        Service = "service",
+        /// Read everything.
+        Read = "read",
+        /// Everything but [`Scope::Node`].
+        Admin = "admin",
+        /// Give commands with jobs.
+        Exec = "exec",
+        /// Call as a worker.
+        Worker = "worker",
+        /// Call as a coordinator.
+        Node = "node",
+    }
 }
 
-impl TokenState {
-    /// The name in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Valid => "valid",
-            Self::Expired => "expired",
-            Self::Revoked => "revoked",
-        }
+impl FromStr for Scope {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::of_name(text).ok_or_else(|| format!("there is no scope `{text}`"))
+    }
+}
+
+names! {
+    /// Whether a token is valid.
+    #[derive(utoipa::ToSchema)]
+    pub enum TokenState {
+        /// The token is valid.
+        Valid = "valid",
+        /// The token has expired.
+        Expired = "expired",
+        /// The token was revoked.
+        Revoked = "revoked",
     }
 }
 

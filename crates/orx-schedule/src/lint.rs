@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use orx_model::Timestamp;
+use orx_model::names;
 use orx_model::schedule::Overlap;
 use orx_model::time::format_duration;
 use serde::{Deserialize, Serialize};
@@ -13,51 +14,31 @@ use crate::preview::{ClockChange, minute_text};
 use crate::spec::Schedule;
 use crate::timing::{DueRule, Timing};
 
-/// The kind of a warning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum WarningCode {
-    /// No due time is left.
-    NeverDue,
-    /// The zone's clock skips a due time within ten years.
-    ClockSkips,
-    /// The zone's clock shows a due time twice within ten years.
-    ClockRepeats,
-    /// Some months have no such day.
-    ShortMonths,
-    /// Due every minute or more often.
-    Frequent,
-    /// A step that does not divide its field: the last gap is shorter.
-    UnevenStep,
-    /// A step longer than its field.
-    LongStep,
-    /// Both day fields are restricted: either makes a day due.
-    EitherDay,
-    /// Both day fields are given, one with `*/n`: both must match.
-    BothDays,
-    /// Runs may overlap, or be skipped or cancelled for it.
-    RunTime,
-    /// The jitter is cut to the shortest gap between due times.
-    JitterCut,
-}
-
-impl WarningCode {
-    /// The name in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::NeverDue => "never_due",
-            Self::ClockSkips => "clock_skips",
-            Self::ClockRepeats => "clock_repeats",
-            Self::ShortMonths => "short_months",
-            Self::Frequent => "frequent",
-            Self::UnevenStep => "uneven_step",
-            Self::LongStep => "long_step",
-            Self::EitherDay => "either_day",
-            Self::BothDays => "both_days",
-            Self::RunTime => "run_time",
-            Self::JitterCut => "jitter_cut",
-        }
+names! {
+    /// The kind of a warning.
+    pub enum WarningCode {
+        /// No due time is left.
+        NeverDue = "never_due",
+        /// The zone's clock skips a due time within ten years.
+        ClockSkips = "clock_skips",
+        /// The zone's clock shows a due time twice within ten years.
+        ClockRepeats = "clock_repeats",
+        /// Some months have no such day.
+        ShortMonths = "short_months",
+        /// Due every minute or more often.
+        Frequent = "frequent",
+        /// A step that does not divide its field: the last gap is shorter.
+        UnevenStep = "uneven_step",
+        /// A step longer than its field.
+        LongStep = "long_step",
+        /// Both day fields are restricted: either makes a day due.
+        EitherDay = "either_day",
+        /// Both day fields are given, one with `*/n`: both must match.
+        BothDays = "both_days",
+        /// Runs may overlap, or be skipped or cancelled for it.
+        RunTime = "run_time",
+        /// The jitter is cut to the shortest gap between due times.
+        JitterCut = "jitter_cut",
     }
 }
 

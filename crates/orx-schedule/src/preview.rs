@@ -4,33 +4,22 @@ use std::fmt;
 
 use chrono::{DateTime, NaiveDateTime};
 use orx_model::Timestamp;
+use orx_model::names;
 use orx_model::time::format_exact;
 use serde::{Deserialize, Serialize};
 
 use crate::rules::Segment;
 use crate::timing::{DueRule, Timing};
 
-/// The effect of a clock change on a due time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DayMark {
-    /// The clock skips the time; it is due right after the jump.
-    Skipped,
-    /// The clock shows the time twice.
-    Repeated,
-    /// The clock changes on this day, at another time.
-    Shifted,
-}
-
-impl DayMark {
-    /// The name in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Skipped => "skipped",
-            Self::Repeated => "repeated",
-            Self::Shifted => "shifted",
-        }
+names! {
+    /// The effect of a clock change on a due time.
+    pub enum DayMark {
+        /// The clock skips the time; it is due right after the jump.
+        Skipped = "skipped",
+        /// The clock shows the time twice.
+        Repeated = "repeated",
+        /// The clock changes on this day, at another time.
+        Shifted = "shifted",
     }
 }
 

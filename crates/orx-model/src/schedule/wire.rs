@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Due, FieldChange, ScheduleSpec, Slot, SpecChange};
 use crate::ids::{JobId, Name};
+use crate::names;
 use crate::status::JobStatus;
 use crate::time::Timestamp;
 
@@ -25,27 +26,16 @@ pub mod path {
     pub const RESUME: &str = "/admin/v1/schedules/{schedule}/resume";
 }
 
-/// Whether a schedule fires.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ScheduleState {
-    /// It fires at its due times.
-    Active,
-    /// It does not fire until it is resumed.
-    Paused,
-    /// It has ended: no due time is left.
-    Ended,
-}
-
-impl ScheduleState {
-    /// The name in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Paused => "paused",
-            Self::Ended => "ended",
-        }
+names! {
+    /// Whether a schedule fires.
+    #[derive(utoipa::ToSchema)]
+    pub enum ScheduleState {
+        /// It fires at its due times.
+        Active = "active",
+        /// It does not fire until it is resumed.
+        Paused = "paused",
+        /// It has ended: no due time is left.
+        Ended = "ended",
     }
 }
 
@@ -148,30 +138,18 @@ pub struct ScheduleAnswer {
     pub schedule: ScheduleView,
 }
 
-/// The kind of a change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ScheduleChanged {
-    /// The schedule was created.
-    Created,
-    /// The schedule was changed.
-    Changed,
-    /// The schedule was already as requested.
-    Unchanged,
-    /// The schedule was removed.
-    Removed,
-}
-
-impl ScheduleChanged {
-    /// The name in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Changed => "changed",
-            Self::Unchanged => "unchanged",
-            Self::Removed => "removed",
-        }
+names! {
+    /// The kind of a change.
+    #[derive(utoipa::ToSchema)]
+    pub enum ScheduleChanged {
+        /// The schedule was created.
+        Created = "created",
+        /// The schedule was changed.
+        Changed = "changed",
+        /// The schedule was already as requested.
+        Unchanged = "unchanged",
+        /// The schedule was removed.
+        Removed = "removed",
     }
 }
 

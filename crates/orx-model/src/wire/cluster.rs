@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::queues::StatusCounts;
 use crate::ids::{Incarnation, Name};
+use crate::names;
 use crate::schedule::wire::ScheduleCounts;
 use crate::time::Timestamp;
 
@@ -91,27 +92,16 @@ pub struct LinkView {
     pub last_echo: Option<Timestamp>,
 }
 
-/// A channel of the transport.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum LinkKind {
-    /// Reports of workers, which a node reads.
-    Events,
-    /// Notifications between nodes, which a node reads.
-    Broadcast,
-    /// Messages to one worker, which that worker reads.
-    Inbox,
-}
-
-impl LinkKind {
-    /// The name in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Events => "events",
-            Self::Broadcast => "broadcast",
-            Self::Inbox => "inbox",
-        }
+names! {
+    /// A channel of the transport.
+    #[derive(utoipa::ToSchema)]
+    pub enum LinkKind {
+        /// Reports of workers, which a node reads.
+        Events = "events",
+        /// Notifications between nodes, which a node reads.
+        Broadcast = "broadcast",
+        /// Messages to one worker, which that worker reads.
+        Inbox = "inbox",
     }
 }
 
