@@ -117,6 +117,7 @@ impl ControlPanel {
             oldest_due: oldest.get(&queue).copied(),
             queue,
             counts,
+            paused: None,
         };
         Ok(QueueList { v: V, queues: counts.into_iter().map(view).collect() })
     }

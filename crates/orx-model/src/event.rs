@@ -83,7 +83,7 @@ impl PartialEq for EventBody {
 impl Eq for EventBody {}
 
 /// The events of this version.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KnownEvent {
     /// A new job.
@@ -227,7 +227,7 @@ impl KnownEvent {
 }
 
 /// A job, with the details that the reporter knows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct JobRef {
     /// Its id.
     pub id: JobId,
@@ -253,7 +253,7 @@ impl From<&Job> for JobRef {
 }
 
 /// A worker, with the details that the reporter knows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct WorkerRef {
     /// The incarnation: a new one with every start.
     pub incarnation: Incarnation,
@@ -263,7 +263,7 @@ pub struct WorkerRef {
 }
 
 /// A change of a queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum QueueEvent {
     /// Paused: none of its jobs start.
@@ -275,7 +275,7 @@ pub enum QueueEvent {
 }
 
 /// A change of a schedule, or an action of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ScheduleEvent {
     /// It was created.
@@ -293,7 +293,7 @@ pub enum ScheduleEvent {
 }
 
 /// An action of a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeEvent {
     /// It started.

@@ -39,7 +39,7 @@ names! {
     }
 }
 
-/// Who paused a schedule, when and why.
+/// Who paused a schedule or a queue, when and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PauseView {
     /// When it was paused.

@@ -4,8 +4,10 @@
 mod changes;
 mod cluster;
 mod jobs;
+pub mod live;
 mod logs;
 mod messages;
+mod overview;
 pub mod path;
 mod queues;
 mod workers;
@@ -21,6 +23,7 @@ pub use messages::{
     InboxLine, InboxQuery, NodeChannel, NodePublishRequest, PublishAnswer, PublishRequest, Receipt,
     RefusedEnvelope,
 };
+pub use overview::{Attention, AttentionKind, Overview, Percentiles, QueueOverview, Rates};
 pub use queues::{DeadLetter, DeadLetterPage, QueueList, QueueView, StatusCounts};
 pub use workers::{
     WorkerAttempt, WorkerCommand, WorkerDetail, WorkerList, WorkerOrdered, WorkerView,

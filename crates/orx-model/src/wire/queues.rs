@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::Name;
 use crate::job::{DeadReason, JobSummary};
+use crate::schedule::wire::PauseView;
 use crate::status::JobStatus;
 use crate::time::Timestamp;
 
@@ -71,6 +72,9 @@ pub struct QueueView {
     /// When the ready job that waits longest became due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_due: Option<Timestamp>,
+    /// Who paused it, when and why; absent where it is not paused. None of its jobs start meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<PauseView>,
 }
 
 /// All queues that have jobs or settings.
