@@ -10,6 +10,7 @@ mod extract;
 mod gateway;
 mod idle_connections;
 mod limits;
+mod live_routes;
 mod metrics;
 mod middleware;
 mod peers;

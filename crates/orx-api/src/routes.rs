@@ -62,6 +62,7 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(readyz))
         .routes(routes!(metrics))
         .merge(crate::schedule_routes::routes())
+        .merge(crate::live_routes::routes())
         .merge(crate::token_routes::routes())
 }
 

@@ -10,6 +10,7 @@ mod change;
 mod follow;
 mod key;
 mod links;
+mod live;
 mod nodes;
 mod schedules;
 mod token_admin;
@@ -30,6 +31,7 @@ use orx_store::{Store, StoreError};
 use orx_transport::{Transport, Wakeups};
 use parking_lot::Mutex;
 
+pub use live::Frame;
 pub use nodes::NodeToken;
 pub use orx_model::token::Scope;
 pub use worker_secrets::WorkerIdentity;
@@ -131,6 +133,7 @@ struct PanelState {
     worker_secrets: worker_secrets::SecretCache,
     /// The capabilities of live workers, and when they were read. Only warnings use them.
     capabilities: Mutex<Option<(Timestamp, Arc<Vec<Capabilities>>)>>,
+    live: live::Live,
 }
 
 impl ControlPanel {
@@ -152,6 +155,7 @@ impl ControlPanel {
             tokens: tokens::TokenCache::default(),
             worker_secrets: worker_secrets::SecretCache::default(),
             capabilities: Mutex::new(None),
+            live: live::Live::default(),
         };
         Self { inner: Arc::new(inner) }
     }

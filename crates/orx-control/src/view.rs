@@ -6,10 +6,11 @@ use orx_model::job::Command;
 use orx_model::mask::{mask_json, mask_labels, mask_text, mask_words};
 use orx_model::text::nearest;
 use orx_model::wire::{
-    ClockView, ClusterStatus, Condition, DeadLetter, DeadLetterPage, EnqueueRequest, JobDetail,
-    JobPage, ListQuery, NodeView, QueueList, QueueView, ResultAnswer, StatusCounts, V, WorkerView,
+    Attention, AttentionKind, ClockView, ClusterStatus, Condition, DeadLetter, DeadLetterPage,
+    EnqueueRequest, JobDetail, JobPage, ListQuery, NodeView, QueueList, QueueView, ResultAnswer,
+    StatusCounts, V, WorkerView,
 };
-use orx_model::{Code, Job, JobId, JobSummary, Name, Problem, limits};
+use orx_model::{Code, Job, JobId, JobSummary, Name, Problem, Timestamp, limits};
 use orx_store::{DeadLetterRow, ListRequest, StoreError};
 
 use crate::change::parse_filter;
@@ -21,7 +22,7 @@ const COUNT_MAX: u64 = 10_000;
 /// Dead letters are counted up to this.
 const DEAD_LETTERS_MAX: u64 = 100_000;
 /// A queue whose oldest ready job waits longer than this needs attention.
-const LONG_WAIT_MS: u128 = 5 * 60 * 1_000;
+pub(crate) const LONG_WAIT_MS: u128 = 5 * 60 * 1_000;
 /// For this long a jump of the clock needs attention.
 const JUMP_SHOWN_MS: u64 = 24 * 60 * 60 * 1_000;
 
@@ -110,6 +111,10 @@ impl ControlPanel {
     /// [`Code::NotAllowed`], and errors of the store.
     pub async fn queues(&self, caller: &Caller) -> Result<QueueList> {
         caller.need(Scope::Read)?;
+        Ok(QueueList { v: V, queues: self.queue_views().await? })
+    }
+
+    pub(crate) async fn queue_views(&self) -> Result<Vec<QueueView>> {
         let counts = self.store().queue_counts().await.map_err(store_problem)?;
         let oldest: BTreeMap<Name, _> =
             self.store().oldest_due().await.map_err(store_problem)?.into_iter().collect();
@@ -119,7 +124,7 @@ impl ControlPanel {
             counts,
             paused: None,
         };
-        Ok(QueueList { v: V, queues: counts.into_iter().map(view).collect() })
+        Ok(counts.into_iter().map(view).collect())
     }
 
     /// One queue.
@@ -200,18 +205,8 @@ impl ControlPanel {
         for node in nodes.iter().filter(|node| !node.live) {
             attention.push(format!("node {} is silent", node.name));
         }
-        let clock = self.store().clock().await.map_err(store_problem)?;
-        let clock = clock.map(|note| ClockView {
-            jumps: note.jumps,
-            last_at: note.last.map(|(at, _)| at),
-            last_by_ms: note.last.map(|(_, by_ms)| by_ms),
-        });
-        if let Some((at, by_ms)) = clock.as_ref().and_then(|it| it.last_at.zip(it.last_by_ms))
-            && now.as_millis().abs_diff(at.as_millis()) < JUMP_SHOWN_MS
-        {
-            let words = orx_model::time::jump_words(by_ms);
-            attention.push(format!("the clock was set {words} at {at}"));
-        }
+        let clock = self.clock_view().await?;
+        attention.extend(clock.as_ref().and_then(|clock| jump_text(clock, now)));
         let settings = &self.inner.settings;
         let info = self.store().info();
         Ok(ClusterStatus {
@@ -241,6 +236,21 @@ impl ControlPanel {
         })
     }
 
+    async fn clock_view(&self) -> Result<Option<ClockView>> {
+        let clock = self.store().clock().await.map_err(store_problem)?;
+        Ok(clock.map(|note| ClockView {
+            jumps: note.jumps,
+            last_at: note.last.map(|(at, _)| at),
+            last_by_ms: note.last.map(|(_, by_ms)| by_ms),
+        }))
+    }
+
+    pub(crate) async fn clock_attention(&self) -> Result<Option<Attention>> {
+        let (clock, now) = (self.clock_view().await?, self.now());
+        let text = clock.as_ref().and_then(|clock| jump_text(clock, now));
+        Ok(text.map(|text| Attention { kind: AttentionKind::Clock, object: None, text }))
+    }
+
     /// Checks that the store accepts writes, as far as that is known without writing.
     ///
     /// # Errors
@@ -249,7 +259,7 @@ impl ControlPanel {
         self.accepts_writes().await.map_err(store_problem)
     }
 
-    async fn accepts_writes(&self) -> std::result::Result<(), StoreError> {
+    pub(crate) async fn accepts_writes(&self) -> std::result::Result<(), StoreError> {
         match self.inner.wakeups.store_condition() {
             Condition::StoreFull => Err(StoreError::Full),
             _ => self.store().look().await,
@@ -271,13 +281,21 @@ impl ControlPanel {
     }
 }
 
+/// A text for a jump of the clock that is not long ago.
+fn jump_text(clock: &ClockView, now: Timestamp) -> Option<String> {
+    let (at, by_ms) = clock.last_at.zip(clock.last_by_ms)?;
+    let recent = now.as_millis().abs_diff(at.as_millis()) < JUMP_SHOWN_MS;
+    let words = orx_model::time::jump_words(by_ms);
+    recent.then(|| format!("the clock was set {words} at {at}"))
+}
+
 fn sum(all: impl Iterator<Item = u32>) -> u32 {
     all.fold(0, u32::saturating_add)
 }
 
 /// A warning if live nodes have different time zone databases: the leader computes due times, so they
 /// could change with the leader.
-fn zones_differ(nodes: &[NodeView]) -> Option<String> {
+pub(crate) fn zones_differ(nodes: &[NodeView]) -> Option<String> {
     let live = nodes.iter().filter(|node| node.live);
     let versions: Vec<(&Name, &str)> =
         live.filter_map(|node| Some((&node.name, node.zone_version.as_deref()?))).collect();
@@ -323,7 +341,7 @@ pub(crate) fn masked(mut job: Job) -> Job {
 }
 
 /// The job with secrets masked, in a list.
-fn masked_summary(mut job: JobSummary) -> JobSummary {
+pub(crate) fn masked_summary(mut job: JobSummary) -> JobSummary {
     mask_labels(&mut job.spec.tags);
     mask_error(&mut job.state.error);
     job

@@ -29,7 +29,7 @@ impl ControlPanel {
         Ok(WorkerList { v: V, workers: self.worker_views().await? })
     }
 
-    async fn worker_views(&self) -> Result<Vec<WorkerView>> {
+    pub(crate) async fn worker_views(&self) -> Result<Vec<WorkerView>> {
         let live = self.store().live_attempts().await.map_err(store_problem)?;
         let mut held: BTreeMap<Incarnation, u32> = BTreeMap::new();
         for attempt in live {

@@ -229,6 +229,14 @@ impl Feed {
         FeedReader::new(self.clone(), filter, Some(after))
     }
 
+    /// A reader of everything that the ring holds, and of what follows.
+    #[must_use]
+    pub fn replay(&self, filter: FeedFilter) -> FeedReader {
+        let before = self.state().ring.oldest().saturating_sub(1);
+        let after = EventCursor { node: self.inner.node, seq: before };
+        FeedReader::new(self.clone(), filter, Some(after))
+    }
+
     fn state(&self) -> MutexGuard<'_, FeedState> {
         self.inner.state.lock()
     }

@@ -48,7 +48,8 @@ impl Ring {
         self.next
     }
 
-    fn oldest(&self) -> u64 {
+    /// The number of the oldest event, or of the next if there is none.
+    pub(crate) fn oldest(&self) -> u64 {
         self.batches.front().map_or(self.next, |(first, _)| *first)
     }
 

@@ -15,7 +15,7 @@ use orx_model::schedule::wire::{
     SchedulesQuery, SlotPage, SlotsQuery,
 };
 use orx_model::text::nearest;
-use orx_model::wire::V;
+use orx_model::wire::{Attention, AttentionKind, V};
 use orx_model::{Code, Name, Problem, Timestamp};
 use orx_schedule::is_edited;
 use orx_store::{ScheduleRecord, SlotRequest};
@@ -67,6 +67,14 @@ impl ControlPanel {
         self.answer(self.record(id).await?).await
     }
 
+    /// One schedule, if it exists.
+    pub(crate) async fn schedule_view(&self, id: &Name) -> Result<Option<ScheduleView>> {
+        let Some(record) = self.store().schedule(id).await.map_err(store_problem)? else {
+            return Ok(None);
+        };
+        Ok(Some(view(record, &self.missed().await?, self.now())))
+    }
+
     async fn answer(&self, record: ScheduleRecord) -> Result<ScheduleAnswer> {
         let missed = self.missed().await?;
         Ok(ScheduleAnswer { v: V, schedule: view(record, &missed, self.now()) })
@@ -100,6 +108,12 @@ impl ControlPanel {
 
     /// The counts of missed slots and overdue schedules, and texts for what needs attention.
     pub(crate) async fn schedule_counts(&self) -> Result<(ScheduleCounts, Vec<String>)> {
+        let (counts, attention) = self.schedule_attention().await?;
+        Ok((counts, attention.into_iter().map(|item| item.text).collect()))
+    }
+
+    /// The counts of missed slots and overdue schedules, and what needs attention.
+    pub(crate) async fn schedule_attention(&self) -> Result<(ScheduleCounts, Vec<Attention>)> {
         let missed = self.missed().await?;
         let now = self.now();
         let due = self.store().due_schedules(now, OVERDUE_MAX).await.map_err(store_problem)?;
@@ -111,13 +125,17 @@ impl ControlPanel {
         let mut attention = Vec::new();
         if let Some(first) = overdue.first() {
             let others = and_others(overdue.len());
-            attention.push(format!("schedule {first}{others} is overdue: it has not fired"));
+            let text = format!("schedule {first}{others} is overdue: it has not fired");
+            let (kind, object) = (AttentionKind::ScheduleOverdue, Some(first.clone()));
+            attention.push(Attention { kind, object, text });
         }
         let slots: u64 = missed.values().sum();
         if let Some((first, _)) = missed.iter().next() {
             let others = and_others(missed.len());
             let slots = if slots == 1 { "a run".to_owned() } else { format!("{slots} runs") };
-            attention.push(format!("schedule {first}{others} missed {slots} in 24h"));
+            let text = format!("schedule {first}{others} missed {slots} in 24h");
+            let (kind, object) = (AttentionKind::SlotsMissed, Some(first.to_string()));
+            attention.push(Attention { kind, object, text });
         }
         Ok((ScheduleCounts { missed: slots, overdue: overdue.len() as u64 }, attention))
     }

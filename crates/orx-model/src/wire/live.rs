@@ -50,7 +50,9 @@ pub mod path {
 pub const LAST_EVENT_ID: &str = "last-event-id";
 
 /// Which jobs to watch.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::IntoParams)]
+#[derive(
+    Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::IntoParams,
+)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct LiveJobsQuery {
@@ -95,6 +97,31 @@ pub struct LiveEventsQuery {
     pub kinds: Option<String>,
 }
 
+/// A topic, with what of it to watch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LiveTopic {
+    /// The overview of the cluster.
+    Overview,
+    /// Jobs that match a filter.
+    Jobs(LiveJobsQuery),
+    /// One job, by id, attempt or `key:`.
+    Job(String),
+    /// The output of one job.
+    Logs(String, LiveLogsQuery),
+    /// Workers.
+    Workers,
+    /// Queues.
+    Queues,
+    /// Schedules.
+    Schedules,
+    /// Dead letters.
+    DeadLetters,
+    /// The state of the cluster.
+    Cluster,
+    /// Every change, in order.
+    Events(LiveEventsQuery),
+}
+
 /// The state of a topic at the start of its stream, and again after `reset`.
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LiveSnapshot {
@@ -126,8 +153,8 @@ pub enum LiveState {
     DeadLetters(DeadLetterPage),
     /// Of `cluster`.
     Cluster(Box<ClusterStatus>),
-    /// Of `events`: it has no state, events follow.
-    Events {},
+    /// Of `events`: the newest that the node still has, at most 100.
+    Events(EventsReceived),
 }
 
 /// Jobs with another status, or otherwise changed.

@@ -34,6 +34,8 @@ pub const WORKER: &str = "/admin/v1/workers/{worker}";
 pub const WORKERS_ORDER: &str = "/admin/v1/workers/order";
 /// The state of the cluster.
 pub const CLUSTER: &str = "/admin/v1/cluster";
+/// The overview of the cluster.
+pub const OVERVIEW: &str = "/admin/v1/overview";
 /// A worker registers.
 pub const WORKER_REGISTER: &str = "/worker/v1/register";
 /// A worker's heartbeat.

@@ -289,6 +289,7 @@ impl Node {
             Arc::new(wall),
             control,
         );
+        panel.count_events();
         let tracker = Arc::new(RequestTracker::default());
         let closing = CancellationToken::new();
         let api = ApiSettings {

@@ -1,0 +1,190 @@
+//! Topics that all their readers share: a node reads and encodes each of them once, however many
+//! dashboards are open. The first reader of a topic starts its task, and the last one ends it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use orx_feed::FeedFilter;
+use orx_model::event::{EventCursor, EventKind};
+use orx_model::wire::live::LiveState;
+use parking_lot::Mutex;
+use tokio::sync::broadcast;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use super::changes::Changes;
+use super::jobs::ChangedJobs;
+use super::pacer::Pacer;
+use super::source::Source;
+use super::{Frame, problem_frame};
+use crate::ControlPanel;
+
+/// Batches that a slow reader may be behind; after that it starts over.
+const BEHIND: usize = 16;
+/// How often a store that cannot be read is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// The pause after events that do not concern the topic.
+const UNCONCERNED: Duration = Duration::from_millis(20);
+
+/// A topic that all its readers share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Topic {
+    Overview,
+    Jobs,
+    Workers,
+    Queues,
+    Schedules,
+    DeadLetters,
+    Cluster,
+}
+
+impl Topic {
+    /// Events after which the topic is read again.
+    fn kinds(self) -> &'static [EventKind] {
+        use EventKind::{Job, Node, Queue, Schedule, Worker};
+        match self {
+            Self::Overview => &[Job, Queue, Schedule, Worker, Node],
+            Self::Jobs | Self::DeadLetters => &[Job],
+            Self::Workers => &[Worker],
+            Self::Queues => &[Job, Queue],
+            Self::Schedules => &[Schedule],
+            Self::Cluster => &[Node, Worker],
+        }
+    }
+
+    fn pacer(self) -> Pacer {
+        let (gap_ms, burst) = match self {
+            Self::Jobs | Self::Queues | Self::Schedules => (250, 4),
+            Self::Overview | Self::Workers => (500, 2),
+            Self::DeadLetters | Self::Cluster => (1_000, 2),
+        };
+        Pacer::new(Duration::from_millis(gap_ms), burst)
+    }
+
+    /// How often it is read without an event: it contains states that change without one.
+    fn refresh(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Overview | Self::Workers | Self::Cluster => 2,
+            Self::Queues | Self::DeadLetters => 10,
+            Self::Jobs | Self::Schedules => 3_600,
+        })
+    }
+}
+
+/// What a topic sends to all its readers.
+pub(crate) enum Batch {
+    Frame(Frame),
+    /// Each reader filters the jobs.
+    Jobs(ChangedJobs),
+}
+
+/// The state of a topic, for readers that join.
+#[derive(Clone)]
+pub(crate) struct Kept {
+    pub(crate) state: Arc<LiveState>,
+    pub(crate) cursor: EventCursor,
+}
+
+/// A topic with at least one reader.
+pub(crate) struct Shared {
+    kept: Mutex<Option<Kept>>,
+    sender: broadcast::Sender<Arc<Batch>>,
+    task: OnceLock<AbortHandle>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
+    }
+}
+
+impl Shared {
+    /// What follows the state that is returned with it.
+    pub(crate) fn subscribe(&self) -> (broadcast::Receiver<Arc<Batch>>, Option<Kept>) {
+        let kept = self.kept.lock();
+        (self.sender.subscribe(), kept.clone())
+    }
+
+    fn publish(&self, kept: Option<Kept>, batches: Vec<Batch>) {
+        let mut known = self.kept.lock();
+        if kept.is_some() {
+            *known = kept;
+        }
+        for batch in batches {
+            // An error means that nobody reads at this moment.
+            let _ = self.sender.send(Arc::new(batch));
+        }
+    }
+}
+
+/// The shared topics of a node.
+#[derive(Default)]
+pub(crate) struct Hub {
+    topics: Mutex<HashMap<Topic, Weak<Shared>>>,
+}
+
+impl Hub {
+    /// A topic, whose task runs while somebody holds it.
+    pub(crate) fn topic(&self, panel: &ControlPanel, topic: Topic) -> Arc<Shared> {
+        let mut topics = self.topics.lock();
+        if let Some(shared) = topics.get(&topic).and_then(Weak::upgrade) {
+            return shared;
+        }
+        let (sender, _) = broadcast::channel(BEHIND);
+        let shared = Arc::new(Shared { kept: Mutex::new(None), sender, task: OnceLock::new() });
+        let task = tokio::spawn(run(panel.clone(), topic, Arc::downgrade(&shared)));
+        let _ = shared.task.set(task.abort_handle());
+        topics.insert(topic, Arc::downgrade(&shared));
+        shared
+    }
+}
+
+/// Reads a topic after its events, and now and then without one, until the last reader is gone.
+async fn run(panel: ControlPanel, topic: Topic, shared: Weak<Shared>) {
+    let filter = FeedFilter::all().kinds(topic.kinds().iter().copied());
+    let mut reader = panel.feed().read(filter);
+    let mut pacer = topic.pacer();
+    let mut source = Source::new(topic);
+    let mut changes = Changes::default();
+    let mut failed: Option<String> = None;
+    loop {
+        pacer.wait().await;
+        changes.drain(&mut reader);
+        // Before the read, so that a later change is not taken for one that the state contains.
+        let cursor = reader.cursor();
+        let loaded = source.load(&panel, &changes, cursor).await;
+        let Some(shared) = shared.upgrade() else { return };
+        match loaded {
+            Ok((state, batches)) => {
+                failed = None;
+                changes = Changes::default();
+                let kept = state.map(|state| Kept { state: Arc::new(state), cursor });
+                shared.publish(kept, batches);
+            }
+            Err(problem) => {
+                if failed.as_ref() != Some(&problem.detail) {
+                    failed = Some(problem.detail.clone());
+                    shared.publish(None, vec![Batch::Frame(problem_frame(problem))]);
+                }
+            }
+        }
+        drop(shared);
+        let wait = if failed.is_some() { RETRY } else { topic.refresh() };
+        let again = Instant::now() + wait;
+        loop {
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(again) => break,
+                () = reader.ready(), if failed.is_none() => {}
+            }
+            changes.drain(&mut reader);
+            if !changes.is_empty() {
+                break;
+            }
+            tokio::time::sleep(UNCONCERNED).await;
+        }
+    }
+}
