@@ -9,8 +9,8 @@ use orx_model::schedule::wire::{
 use orx_model::token::{self, RevokeAnswer, RevokeRequest, TokenList, TokenMade, TokenRequest};
 use orx_model::wire::{
     ChangeAnswer, ChangeRequest, ClusterStatus, DeadLetterPage, EnqueueAnswer, EnqueueRequest,
-    JobDetail, JobPage, ListQuery, QueueList, QueueView, ResultAnswer, WorkerDetail, WorkerList,
-    WorkersOrderAnswer, WorkersOrderRequest, path,
+    JobDetail, JobPage, ListQuery, Overview, QueueList, QueueView, ResultAnswer, WorkerDetail,
+    WorkerList, WorkersOrderAnswer, WorkersOrderRequest, path,
 };
 use reqwest::Method;
 
@@ -171,6 +171,14 @@ impl Client {
     /// Any [`ClientError`](crate::ClientError).
     pub async fn cluster(&self) -> Result<ClusterStatus> {
         self.get(path::CLUSTER, &()).await
+    }
+
+    /// The overview of the cluster.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
+    pub async fn overview(&self) -> Result<Overview> {
+        self.get(path::OVERVIEW, &()).await
     }
 
     /// Adds a schedule. Not repeated: after a lost answer the id would conflict with itself.
