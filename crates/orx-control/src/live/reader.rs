@@ -108,6 +108,7 @@ impl SharedReader {
         let frames = match batch {
             Batch::Frame(frame) => vec![frame.clone()],
             Batch::Jobs(changed) => changed.frames(&self.filter, self.panel.now()),
+            Batch::FirstState => Vec::new(),
         };
         for frame in frames {
             if frame.name == "refetch" {
@@ -208,7 +209,7 @@ impl SharedReader {
             let problem = match self.batches.recv().await {
                 Ok(batch) => match &*batch {
                     Batch::Frame(frame) if frame.name == "problem" => Some(frame.clone()),
-                    Batch::Frame(_) | Batch::Jobs(_) => None,
+                    Batch::Frame(_) | Batch::Jobs(_) | Batch::FirstState => None,
                 },
                 Err(_) => None,
             };

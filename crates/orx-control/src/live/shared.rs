@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use orx_feed::FeedFilter;
+use orx_feed::{FeedFilter, FeedReader};
 use orx_model::event::{EventCursor, EventKind};
 use orx_model::wire::live::LiveState;
 use parking_lot::Mutex;
@@ -77,6 +77,8 @@ pub(crate) enum Batch {
     Frame(Frame),
     /// Each reader filters the jobs.
     Jobs(ChangedJobs),
+    /// Nothing to send: the state of the topic was read for the first time.
+    FirstState,
 }
 
 /// The state of a topic, for readers that join.
@@ -110,10 +112,11 @@ impl Shared {
 
     fn publish(&self, kept: Option<Kept>, batches: Vec<Batch>) {
         let mut known = self.kept.lock();
+        let first = known.is_none() && kept.is_some();
         if kept.is_some() {
             *known = kept;
         }
-        for batch in batches {
+        for batch in first.then_some(Batch::FirstState).into_iter().chain(batches) {
             // An error means that nobody reads at this moment.
             let _ = self.sender.send(Arc::new(batch));
         }
@@ -135,7 +138,9 @@ impl Hub {
         }
         let (sender, _) = broadcast::channel(BEHIND);
         let shared = Arc::new(Shared { kept: Mutex::new(None), sender, task: OnceLock::new() });
-        let task = tokio::spawn(run(panel.clone(), topic, Arc::downgrade(&shared)));
+        // Made here and not in the task, so that a reader that joins now misses no event.
+        let reader = panel.feed().read(FeedFilter::all().kinds(topic.kinds().iter().copied()));
+        let task = tokio::spawn(run(panel.clone(), topic, Arc::downgrade(&shared), reader));
         let _ = shared.task.set(task.abort_handle());
         topics.insert(topic, Arc::downgrade(&shared));
         shared
@@ -143,9 +148,7 @@ impl Hub {
 }
 
 /// Reads a topic after its events, and now and then without one, until the last reader is gone.
-async fn run(panel: ControlPanel, topic: Topic, shared: Weak<Shared>) {
-    let filter = FeedFilter::all().kinds(topic.kinds().iter().copied());
-    let mut reader = panel.feed().read(filter);
+async fn run(panel: ControlPanel, topic: Topic, shared: Weak<Shared>, mut reader: FeedReader) {
     let mut pacer = topic.pacer();
     let mut source = Source::new(topic);
     let mut changes = Changes::default();
