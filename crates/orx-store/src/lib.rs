@@ -68,8 +68,8 @@ pub use logs::{LogRequest, Logs};
 pub use memory::{Memory, Transition};
 pub use postgres::{Postgres, PostgresOptions};
 pub use schedules::{
-    DependencyResult, DependencyStep, ExpectedVersion, Fired, Firing, LastRun, Outlook, Paused,
-    Position, Rewind, Run, RunAfter, RunDependency, SLOTS_KEPT, SchedulePlan, ScheduleRecord,
+    Dependency, ExpectedVersion, Fired, Firing, FollowUp, LastRun, Outlook, Paused, Position,
+    Release, Released, Rewind, Run, RunAfter, RunAlert, SLOTS_KEPT, SchedulePlan, ScheduleRecord,
     ScheduleUpdate, Schedules, SlotRequest, Templates,
 };
 pub use sqlite::{Sqlite, SqliteOptions, sqlite_store_id};

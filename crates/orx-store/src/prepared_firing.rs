@@ -5,8 +5,7 @@ use orx_model::schedule::Slot;
 
 use crate::prepared_job::PreparedJob;
 use crate::{
-    DependencyStep, ExpectedVersion, Firing, Position, RunAfter, RunDependency, SchedulePlan,
-    ScheduleRecord,
+    ExpectedVersion, Firing, Position, Release, RunAfter, RunAlert, SchedulePlan, ScheduleRecord,
 };
 
 /// A [`Firing`] that the calling task has serialized, so that the writer only writes.
@@ -91,33 +90,27 @@ pub(crate) fn imports(
     all.into_iter().map(one).collect()
 }
 
-/// Each dependency with its serialized alert.
-pub(crate) fn watched(
-    all: Vec<RunDependency>,
-) -> Result<Vec<(RunDependency, Option<String>)>, serde_json::Error> {
-    let one = |it: RunDependency| {
-        let alert = text(it.on_failure.as_ref())?;
-        Ok((it, alert))
+/// Each alert with its serialized job.
+pub(crate) fn alerts(all: Vec<RunAlert>) -> Result<Vec<(RunAlert, String)>, serde_json::Error> {
+    let one = |alert: RunAlert| {
+        let job = serde_json::to_string(&alert.on_failure)?;
+        Ok((alert, job))
     };
     all.into_iter().map(one).collect()
 }
 
+/// A [`Release`] that the calling task has serialized.
 #[derive(Debug)]
-pub(crate) enum PreparedStep {
-    Release(i64),
-    End(i64, Option<PreparedJob>),
+pub(crate) struct PreparedRelease {
+    pub(crate) job: i64,
+    pub(crate) alert: Option<PreparedJob>,
 }
 
-impl PreparedStep {
-    pub(crate) fn all(steps: Vec<DependencyStep>) -> Result<Vec<Self>, serde_json::Error> {
-        let one = |step| {
-            Ok(match step {
-                DependencyStep::Release { job } => Self::Release(job.0),
-                DependencyStep::End { job, alert } => {
-                    Self::End(job.0, alert.map(PreparedJob::new).transpose()?)
-                }
-            })
+impl PreparedRelease {
+    pub(crate) fn all(releases: Vec<Release>) -> Result<Vec<Self>, serde_json::Error> {
+        let one = |Release { job, alert }: Release| {
+            Ok(Self { job: job.0, alert: alert.map(PreparedJob::new).transpose()? })
         };
-        steps.into_iter().map(one).collect()
+        releases.into_iter().map(one).collect()
     }
 }

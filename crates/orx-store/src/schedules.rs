@@ -1,4 +1,9 @@
 //! Schedules in a store: the plan, the position and the ledger of each, and the dependencies of its runs.
+//!
+//! A run that waits is `created`, with a [`Dependency`] on each job that it waits for. The write that makes a
+//! job final also puts it into the index that [`Schedules::follow_ups`] reads, if other jobs wait for it or it
+//! has a [`RunAlert`]. The leader then releases its children. So neither the end of a job nor a pass of the
+//! leader costs more if more runs wait.
 
 use std::time::Duration;
 
@@ -56,13 +61,16 @@ pub struct LastRun {
     pub job: JobId,
     /// `None` for a pruned job, which had ended.
     pub status: Option<JobStatus>,
+    /// It has a [`Dependency`] on an earlier run: it waits for that run, waited for it when it was
+    /// cancelled, or was started alongside it.
+    pub depends: bool,
 }
 
 impl LastRun {
-    /// Whether the job is final or pruned.
+    /// Whether the job is final or pruned, and so are the earlier runs that it depends on.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.status.is_none_or(JobStatus::is_final)
+        !self.depends && self.status.is_none_or(JobStatus::is_final)
     }
 }
 
@@ -264,71 +272,61 @@ pub enum ScheduleUpdate {
     Missing,
 }
 
-/// A run that waits for an earlier run, or that has an alert for its failure.
+/// A job that waits for another job. It stands until the leader has followed up the end of the parent.
+///
+/// The parent is final, and has children, if it ended before the leader released them. The child is not
+/// always `created`: a run that is cancelled while it waits, and a run that starts alongside the previous
+/// one, keep their dependencies, and runs after them wait for the parents of both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dependency {
+    /// The job that has to end first.
+    pub parent: JobId,
+    /// The job that waits.
+    pub child: JobId,
+    /// The leader cancels the parent.
+    pub cancel: bool,
+}
+
+/// The alert for the failure of a run.
 #[derive(Debug, Clone)]
-pub struct RunDependency {
+pub struct RunAlert {
     /// The job of the run.
     pub job: JobId,
     /// The schedule of the run.
     pub schedule: Name,
     /// The slot of the run; `None` for a manual run.
     pub slot: Option<Timestamp>,
-    /// `None` for a pruned job.
-    pub status: Option<JobStatus>,
-    /// The earlier run that it waits for, and the status of that; `None` for a pruned job.
-    pub after: Option<(JobId, Option<JobStatus>)>,
-    /// The leader cancels the earlier run.
-    pub cancel: bool,
-    /// The alert, enqueued if the run fails for good.
-    pub on_failure: Option<JobSpec>,
+    /// The job to enqueue if the run fails for good.
+    pub on_failure: JobSpec,
 }
 
-/// A change of one [`RunDependency`].
+/// A final job that other jobs wait for, or that has an alert.
 #[derive(Debug, Clone)]
-pub enum DependencyStep {
-    /// The earlier run has ended: makes the job pending. The dependency stays if it has an alert.
-    Release {
-        /// [`RunDependency::job`].
-        job: JobId,
-    },
-    /// The run has ended: removes the dependency and enqueues the alert.
-    End {
-        /// [`RunDependency::job`].
-        job: JobId,
-        /// `None` for a run that did not fail, or has no alert.
-        alert: Option<JobSpec>,
-    },
+pub struct FollowUp {
+    /// The job that ended.
+    pub job: JobId,
+    /// Its final status.
+    pub status: JobStatus,
+    /// The alert of the run, unless it cannot be read.
+    pub alert: Option<RunAlert>,
 }
 
-impl DependencyStep {
-    /// [`RunDependency::job`].
-    #[must_use]
-    pub fn job(&self) -> JobId {
-        match self {
-            Self::Release { job } | Self::End { job, .. } => *job,
-        }
-    }
+/// Follows up the end of a job.
+#[derive(Debug, Clone)]
+pub struct Release {
+    /// [`FollowUp::job`].
+    pub job: JobId,
+    /// The alert to enqueue, if the job still has a [`RunAlert`].
+    pub alert: Option<JobSpec>,
 }
 
-/// The result of a [`DependencyStep`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DependencyResult {
-    /// The dependency was gone, or did not wait. Nothing was changed.
-    Unchanged,
-    /// The dependency was changed; no job changed its status.
-    Changed,
-    /// The job was created and is pending now.
-    Admitted,
-    /// The alert was enqueued as this job.
-    Alerted(JobId),
-}
-
-impl DependencyResult {
-    /// Whether the step changed the dependency.
-    #[must_use]
-    pub fn is_changed(self) -> bool {
-        self != Self::Unchanged
-    }
+/// The jobs that [`Schedules::release`] changed and made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Released {
+    /// Jobs that were created and are pending now, ordered by id.
+    pub admitted: Vec<JobId>,
+    /// The alerts that were enqueued, in the order of their releases.
+    pub alerts: Vec<JobId>,
 }
 
 /// The first status of a run. `is_after`: the run that it waits for exists.
@@ -364,15 +362,15 @@ pub struct SlotRequest {
     pub limit: u32,
 }
 
-/// The results of [`Dispatching::next_due`], [`Schedules::next_fire`] and [`Schedules::is_watching`].
+/// The results of [`Dispatching::next_due`], [`Schedules::next_fire`] and [`Schedules::has_dependencies`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outlook {
     /// When a scheduled job becomes due next, or a waiting one expires or misses its deadline.
     pub next_due: Option<Timestamp>,
     /// When a schedule fires next.
     pub next_fire: Option<Timestamp>,
-    /// The store has a [`RunDependency`].
-    pub watching: bool,
+    /// The store has a [`Dependency`] or a [`RunAlert`].
+    pub dependencies: bool,
     /// A job may be ready. False only if none is.
     pub ready: bool,
 }
@@ -436,8 +434,8 @@ pub trait Schedules: Dispatching {
     /// Number of slots that were recorded as missed since then, by schedule.
     async fn missed_since(&self, since: Timestamp) -> Result<Vec<(Name, u64)>>;
 
-    /// Whether the store has a [`RunDependency`].
-    async fn is_watching(&self) -> Result<bool>;
+    /// Whether the store has a [`Dependency`] or a [`RunAlert`].
+    async fn has_dependencies(&self) -> Result<bool>;
 
     /// The reads of one pass of the leader, in one statement if the store can do that. The leader polls
     /// them because notifications can be lost. `after` is that of [`Self::next_fire`].
@@ -445,22 +443,27 @@ pub trait Schedules: Dispatching {
         Ok(Outlook {
             next_due: self.next_due().await?,
             next_fire: self.next_fire(after).await?,
-            watching: self.is_watching().await?,
+            dependencies: self.has_dependencies().await?,
             ready: true,
         })
     }
 
-    /// Dependencies that the leader can change now, ordered by job: the run has ended, the earlier run
-    /// has ended, or the earlier run has to be cancelled and no cancel is recorded.
-    async fn watched(&self, limit: u32) -> Result<Vec<RunDependency>>;
+    /// Final jobs that other jobs wait for or that have an alert, ordered by id. The cost depends on their
+    /// number, not on the number of jobs that wait.
+    async fn follow_ups(&self, limit: u32) -> Result<Vec<FollowUp>>;
 
-    /// Leader only. Durable. Results are in the order of `steps`.
-    async fn apply_dependency_steps(
-        &self,
-        steps: Vec<DependencyStep>,
-        term: Term,
-        now: Timestamp,
-    ) -> Result<Vec<DependencyResult>>;
+    /// Unfinished jobs that a [`Dependency`] cancels, and whose cancel nobody has requested; ordered by id.
+    /// The cost depends on their number, as in [`Self::follow_ups`].
+    async fn jobs_to_cancel(&self, limit: u32) -> Result<Vec<JobId>>;
+
+    /// Leader only. Durable. For each job, if it is final and has not been followed up: removes its alert
+    /// and enqueues the given one instead; removes the dependencies on the job; and makes each child
+    /// pending that is `created` and has no dependency left. If the job itself depends on unfinished jobs,
+    /// its children then depend on those.
+    ///
+    /// A job that changes while the store writes may be left to the next call.
+    async fn release(&self, releases: Vec<Release>, term: Term, now: Timestamp)
+    -> Result<Released>;
 
     /// Leader only. Durable. Deletes ledger rows that were recorded before then, and the oldest rows of
     /// a ledger with many more than [`SLOTS_KEPT`]; about `limit` rows at most. Returns how many.
@@ -470,10 +473,16 @@ pub trait Schedules: Dispatching {
     /// the store meanwhile.
     async fn import_schedules(&self, schedules: Vec<(ScheduleRecord, Vec<Slot>)>) -> Result<()>;
 
-    /// Every readable dependency, ordered by job. No one else may use the store meanwhile.
-    async fn all_watched(&self) -> Result<Vec<RunDependency>>;
+    /// Every dependency, ordered by parent and child, and every readable alert, ordered by job. No one else may use
+    /// the store meanwhile.
+    async fn dependencies(&self) -> Result<(Vec<Dependency>, Vec<RunAlert>)>;
 
-    /// Durable. Imports dependencies unchanged; skips jobs that have one. No one else may use the store
-    /// meanwhile.
-    async fn import_watched(&self, watched: Vec<RunDependency>) -> Result<()>;
+    /// Durable. Imports dependencies and alerts unchanged, after their jobs; skips those that exist, and
+    /// those whose jobs do not. A job that was created and has no dependency left becomes pending. No one
+    /// else may use the store meanwhile.
+    async fn import_dependencies(
+        &self,
+        dependencies: Vec<Dependency>,
+        alerts: Vec<RunAlert>,
+    ) -> Result<()>;
 }

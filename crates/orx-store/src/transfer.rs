@@ -32,8 +32,8 @@ pub struct RowCounts {
     pub keys: u64,
     /// Rows of the ledgers of schedules.
     pub slots: u64,
-    /// Run dependencies.
-    pub watched: u64,
+    /// Dependencies of jobs, and alerts of runs.
+    pub dependencies: u64,
     /// Tokens, valid or not.
     pub tokens: u64,
 }

@@ -13,8 +13,8 @@ use orx_model::{
     AttemptStatus, Incarnation, JobId, JobSpec, JobStatus, NewJob, Priority, Timestamp,
 };
 use orx_store::{
-    Enqueued, Lead, LeadRequest, ListRequest, LogRequest, Postgres, PostgresOptions, Sqlite,
-    SqliteOptions, Store,
+    CancelCommand, Enqueued, Lead, LeadRequest, ListRequest, LogRequest, Postgres, PostgresOptions,
+    Release, Sqlite, SqliteOptions, Store,
 };
 use orx_testkit::make::{failed, name, outcome, request};
 use orx_testkit::servers::TestDatabase;
@@ -42,6 +42,78 @@ async fn a_postgres_database_of_the_first_release_is_migrated_with_its_content()
     let open = || Postgres::open(PostgresOptions::new(database.url()), LATER);
     content_is_unchanged(Arc::new(open().await.expect("migrated"))).await;
     work_continues(Arc::new(open().await.expect("migrated"))).await;
+}
+
+/// More runs in the table of the first release: 20 waits for 8 and cancels it; 21 waits for 15, which was
+/// pruned and waited for 8; 22 waits for 16, which was pruned; 7 was cancelled, and its alert is still there.
+const RUNS: &str = "
+    INSERT INTO jobs (id, lane, run_at, created_at, status, urgency)
+    VALUES (20, 5, 1795828765000, 1795828765000, 0, 2), (21, 5, 1795828765000, 1795828765000, 0, 2),
+           (22, 5, 1795828765000, 1795828765000, 0, 2);
+    INSERT INTO specs (job, spec) SELECT 20, spec FROM specs WHERE job = 9;
+    INSERT INTO specs (job, spec) SELECT 21, spec FROM specs WHERE job = 9;
+    INSERT INTO specs (job, spec) SELECT 22, spec FROM specs WHERE job = 9;
+    INSERT INTO watched (job, schedule, slot, waits_for, cancel, on_failure)
+    SELECT 7, 'often', NULL, NULL, 1 = 2, on_failure FROM watched WHERE job = 8;
+    INSERT INTO watched (job, schedule, slot, waits_for, cancel, on_failure)
+    VALUES (15, 'often', 1, 8, 1 = 2, NULL), (20, 'often', 2, 8, 1 = 1, NULL),
+           (21, 'often', 3, 15, 1 = 1, NULL), (22, 'often', 4, 16, 1 = 1, NULL);
+";
+
+#[tokio::test]
+async fn waiting_runs_of_a_sqlite_file_of_the_first_release_still_wait() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("orx.db");
+    let file = rusqlite::Connection::open(&path).expect("a file");
+    let counts = "UPDATE counts SET jobs = 4 WHERE queue = 1 AND status = 0;";
+    let content = [include_str!("released/sqlite.sql"), RUNS, counts].concat();
+    file.execute_batch(&content).expect("filled");
+    drop(file);
+    let store = Sqlite::open(SqliteOptions::new(&path), LATER).expect("migrated");
+    runs_still_wait(Arc::new(store)).await;
+}
+
+#[tokio::test]
+async fn waiting_runs_of_a_postgres_database_of_the_first_release_still_wait() {
+    let database = Database::new().await;
+    let counts = "INSERT INTO counts VALUES (1, 0, 3);";
+    database.run(&[include_str!("released/postgres.sql"), RUNS, counts].concat()).await;
+    let store = Postgres::open(PostgresOptions::new(database.url()), LATER).await;
+    runs_still_wait(Arc::new(store.expect("migrated"))).await;
+}
+
+async fn runs_still_wait(store: Arc<dyn Store>) {
+    let (dependencies, alerts) = store.dependencies().await.expect("read");
+    let pairs: Vec<_> =
+        dependencies.iter().map(|it| (it.parent.0, it.child.0, it.cancel)).collect();
+    assert_eq!(pairs, [(8, 9, false), (8, 20, true), (8, 21, true)]);
+    assert_eq!(alerts.iter().map(|it| it.job.0).collect::<Vec<_>>(), [7, 8, 9]);
+    assert_eq!(store.jobs_to_cancel(9).await.expect("read"), [JobId(8)]);
+    let ended = store.follow_ups(9).await.expect("read");
+    let ended: Vec<_> = ended.iter().map(|it| (it.job.0, it.alert.is_some())).collect();
+    assert_eq!(ended, [(7, true)]);
+    let ids = [9, 20, 21, 22].map(JobId).to_vec();
+    let jobs = store.jobs(ids).await.expect("read");
+    let statuses: Vec<JobStatus> = jobs.iter().map(|job| job.state.status).collect();
+    use JobStatus::{Created, Pending};
+    assert_eq!(statuses, [Created, Created, Created, Pending], "16 had ended");
+    let counts = store.queue_counts().await.expect("read");
+    let of = |status| counts.iter().map(|(_, counts)| counts.of(status)).sum::<u64>();
+    assert_eq!((of(Created), of(Pending)), (3, 3));
+
+    let lead = LeadRequest { node: Incarnation(1), ttl: Duration::from_secs(60), above: 0 };
+    let Lead::Leading(term) = store.lead(lead, LATER).await.expect("an answer") else {
+        panic!("the old lease has not expired");
+    };
+    let cancel =
+        CancelCommand { id: JobId(8), reason: None, by: None, force: false, expected: None };
+    let _ = store.cancel(vec![cancel], LATER).await.expect("cancelled");
+    let release =
+        |job| Release { job: JobId(job), alert: Some(JobSpec::new(name("x"), name("y"))) };
+    let releases = vec![release(7), release(8)];
+    let released = store.release(releases, term, LATER).await.expect("released");
+    assert_eq!((released.admitted, released.alerts.len()), ([9, 20, 21].map(JobId).to_vec(), 2));
+    store.close().await.expect("closed");
 }
 
 async fn content_is_unchanged(store: Arc<dyn Store>) {
@@ -114,10 +186,14 @@ async fn content_is_unchanged(store: Arc<dyn Store>) {
     let alert = templates.on_failure.as_ref().expect("an alert");
     assert_eq!(alert.name.as_str(), "page.me");
     assert_eq!(schedules[1].last_run.map(|run| run.job), Some(JobId(9)));
-    let watched = store.all_watched().await.expect("read");
-    let waits: Vec<_> = watched.iter().map(|it| (it.job.0, it.after.map(|it| it.0.0))).collect();
-    assert_eq!(waits, [(8, None), (9, Some(8))]);
-    assert!(watched.iter().all(|it| it.on_failure.is_some()));
+    let (dependencies, alerts) = store.dependencies().await.expect("read");
+    let pairs: Vec<_> =
+        dependencies.iter().map(|it| (it.parent.0, it.child.0, it.cancel)).collect();
+    assert_eq!(pairs, [(8, 9, false)]);
+    let of: Vec<_> = alerts.iter().map(|it| (it.job.0, it.schedule.as_str())).collect();
+    assert_eq!(of, [(8, "often"), (9, "often")]);
+    assert!(alerts.iter().all(|it| it.on_failure.name.as_str() == "page.me"));
+    assert!(store.follow_ups(9).await.expect("read").is_empty(), "both go on");
     store.close().await.expect("closed");
 }
 

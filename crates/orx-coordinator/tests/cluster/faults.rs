@@ -47,7 +47,7 @@ pub(crate) const LATE: Duration = Duration::from_secs(10);
 pub(crate) const AFTER_TERM: Duration = Duration::from_secs(35);
 /// The writes of a leader.
 pub(crate) const LED: [&str; 5] =
-    ["claim_ready", "fire", "record_outcomes_as_leader", "promote_due", "apply_dependency_steps"];
+    ["claim_ready", "fire", "record_outcomes_as_leader", "promote_due", "release"];
 
 /// How fast and how reliably the store answers in one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

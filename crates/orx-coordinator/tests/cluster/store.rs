@@ -338,13 +338,14 @@ slow!(Schedules {
     fn next_fire(after: Timestamp) -> Option<Timestamp>;
     fn slots(request: SlotRequest) -> Vec<Slot>;
     fn missed_since(since: Timestamp) -> Vec<(Name, u64)>;
-    fn is_watching() -> bool;
-    fn watched(limit: u32) -> Vec<RunDependency>;
+    fn has_dependencies() -> bool;
+    fn follow_ups(limit: u32) -> Vec<FollowUp>;
+    fn jobs_to_cancel(limit: u32) -> Vec<JobId>;
     fn import_schedules(all: Vec<(ScheduleRecord, Vec<Slot>)>) -> ();
-    fn all_watched() -> Vec<RunDependency>;
-    fn import_watched(watched: Vec<RunDependency>) -> ();
+    fn dependencies() -> (Vec<Dependency>, Vec<RunAlert>);
+    fn import_dependencies(dependencies: Vec<Dependency>, alerts: Vec<RunAlert>) -> ();
     led fn rewind(rewinds: Vec<Rewind>; now: Timestamp) -> Vec<bool>;
-    led fn apply_dependency_steps(steps: Vec<DependencyStep>; now: Timestamp) -> Vec<DependencyResult>;
+    led fn release(releases: Vec<Release>; now: Timestamp) -> Released;
     led fn prune_slots(before: Timestamp, limit: u32; ) -> u64;
 }
     async fn schedule(&self, id: &Name) -> Result<Option<ScheduleRecord>> {

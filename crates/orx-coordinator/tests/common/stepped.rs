@@ -267,12 +267,10 @@ impl Stepped {
         self.duties.as_mut().map_or(Ok(()), |duties| done(duties.scheduler.promote(now)))
     }
 
-    pub(crate) fn recheck_dependencies(&mut self, now: Now) -> Result<Outbox, StoreError> {
+    pub(crate) fn follow_up(&mut self, now: Now) -> Result<Outbox, StoreError> {
         self.at(now);
         self.take_wakeups();
-        self.duties
-            .as_mut()
-            .map_or(Ok(()), |duties| done(duties.scheduler.recheck_dependencies(now)))?;
+        self.duties.as_mut().map_or(Ok(()), |duties| done(duties.scheduler.follow_up(now)))?;
         Ok(self.outbox())
     }
 

@@ -251,9 +251,8 @@ impl Sim {
                 self.log("the leader dies between reading and firing");
                 let now = ms(self.clock);
                 let due = done(self.store.due_schedules(now, 500)).expect("read");
-                let none = BTreeSet::new();
                 let ran = BTreeSet::new();
-                let decided = due.iter().map(|it| decide(it, &none, &ran, now));
+                let decided = due.iter().map(|it| decide(it, &ran, now));
                 self.trace.push(format!("{} were due", decided.count()));
                 let for_ms = self.rng.random_range(0..2 * MINUTE);
                 self.pass(for_ms);
@@ -275,7 +274,7 @@ impl Sim {
             }
         }
         if self.rng.random_bool(0.5) {
-            self.recheck_dependencies()?;
+            self.follow_up()?;
         }
         Ok(())
     }
@@ -344,7 +343,7 @@ impl Sim {
             node.engine.monitor(at).ok();
             let before = self.store.memory.all_jobs().len();
             let fired = node.engine.fire(at);
-            let checked = node.engine.recheck_dependencies(at).map(drop);
+            let checked = node.engine.follow_up(at).map(drop);
             for answer in [fired, checked] {
                 if answer.is_err() && !is_deposed(answer) {
                     return Err("a stale leader gets another error than `Deposed`".into());
@@ -368,12 +367,12 @@ impl Sim {
     }
 
     /// Releases waiting runs. No two runs of a schedule go on together unless its overlap policy allows it.
-    fn recheck_dependencies(&mut self) -> Result<(), String> {
-        self.log("rechecks the dependencies");
+    fn follow_up(&mut self) -> Result<(), String> {
+        self.log("follows up ends");
         for _ in 0..self.rng.random_range(1..4) {
             self.pass(200);
             let at = self.now();
-            self.leader.engine.recheck_dependencies(at).expect("checked");
+            self.leader.engine.follow_up(at).expect("checked");
         }
         let mut going: BTreeMap<&str, Vec<JobId>> = BTreeMap::new();
         let jobs = self.store.memory.all_jobs();

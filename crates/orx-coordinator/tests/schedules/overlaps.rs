@@ -218,5 +218,5 @@ fn no_dependency_is_left_once_all_runs_have_ended() {
     let (mut world, first, manual) = triggered_beside(Overlap::Skip);
     world.succeed(manual);
     world.succeed(first);
-    assert!(!done(world.store.is_watching()).expect("read"));
+    assert!(!done(world.store.has_dependencies()).expect("read"));
 }

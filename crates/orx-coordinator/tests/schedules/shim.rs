@@ -100,19 +100,22 @@ impl Schedules for Shim {
     async fn missed_since(&self, since: Timestamp) -> Result<Vec<(Name, u64)>> {
         self.memory.missed_since(since).await
     }
-    async fn is_watching(&self) -> Result<bool> {
-        self.memory.is_watching().await
+    async fn has_dependencies(&self) -> Result<bool> {
+        self.memory.has_dependencies().await
     }
-    async fn watched(&self, limit: u32) -> Result<Vec<RunDependency>> {
-        self.memory.watched(limit).await
+    async fn follow_ups(&self, limit: u32) -> Result<Vec<FollowUp>> {
+        self.memory.follow_ups(limit).await
     }
-    async fn apply_dependency_steps(
+    async fn jobs_to_cancel(&self, limit: u32) -> Result<Vec<JobId>> {
+        self.memory.jobs_to_cancel(limit).await
+    }
+    async fn release(
         &self,
-        steps: Vec<DependencyStep>,
+        releases: Vec<Release>,
         term: Term,
         now: Timestamp,
-    ) -> Result<Vec<DependencyResult>> {
-        self.memory.apply_dependency_steps(steps, term, now).await
+    ) -> Result<Released> {
+        self.memory.release(releases, term, now).await
     }
     async fn prune_slots(&self, before: Timestamp, limit: u32, term: Term) -> Result<u64> {
         self.memory.prune_slots(before, limit, term).await
@@ -120,11 +123,15 @@ impl Schedules for Shim {
     async fn import_schedules(&self, all: Vec<(ScheduleRecord, Vec<Slot>)>) -> Result<()> {
         self.memory.import_schedules(all).await
     }
-    async fn all_watched(&self) -> Result<Vec<RunDependency>> {
-        self.memory.all_watched().await
+    async fn dependencies(&self) -> Result<(Vec<Dependency>, Vec<RunAlert>)> {
+        self.memory.dependencies().await
     }
-    async fn import_watched(&self, watched: Vec<RunDependency>) -> Result<()> {
-        self.memory.import_watched(watched).await
+    async fn import_dependencies(
+        &self,
+        dependencies: Vec<Dependency>,
+        alerts: Vec<RunAlert>,
+    ) -> Result<()> {
+        self.memory.import_dependencies(dependencies, alerts).await
     }
 }
 

@@ -190,7 +190,7 @@ impl World {
         let at = self.now();
         self.engine.fire(at).expect("fired");
         self.engine.promote(at).expect("promoted");
-        let checked = self.engine.recheck_dependencies(at).expect("checked");
+        let checked = self.engine.follow_up(at).expect("checked");
         self.take(checked);
         let round = self.engine.round(events, at);
         self.take(round);

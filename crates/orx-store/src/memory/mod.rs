@@ -212,6 +212,7 @@ impl State {
             to,
             epoch: by.map(|term| term.epoch),
         };
+        self.schedules.status_changed(id, to);
         if self.history.len() >= HISTORY {
             self.history.drain(..HISTORY / 2);
         }

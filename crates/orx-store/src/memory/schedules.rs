@@ -5,35 +5,65 @@ use std::ops::Bound;
 
 use async_trait::async_trait;
 use orx_model::schedule::{Slot, SlotOutcome};
-use orx_model::{JobEvent, JobId, JobSpec, JobStatus, Name, Timestamp};
+use orx_model::{JobEvent, JobId, JobStatus, Name, Timestamp};
 
 use super::{Memory, State};
 use crate::schedules::{first_status, with_job};
 use crate::{
-    DependencyResult, DependencyStep, ExpectedVersion, Fired, Firing, LastRun, Result, Rewind,
-    RunAfter, RunDependency, SLOTS_KEPT, SchedulePlan, ScheduleRecord, ScheduleUpdate, Schedules,
-    SlotRequest, Term,
+    Dependency, ExpectedVersion, Fired, Firing, FollowUp, LastRun, Release, Released, Result,
+    Rewind, RunAfter, RunAlert, SLOTS_KEPT, SchedulePlan, ScheduleRecord, ScheduleUpdate,
+    Schedules, SlotRequest, Term,
 };
 
-/// Schedules, their ledgers, and the run dependencies.
+/// Schedules, their ledgers, and the dependencies and alerts of runs.
 #[derive(Default)]
 pub(super) struct ScheduleTables {
     /// Only the id of a last run counts; its status is read from the job.
     schedules: BTreeMap<Name, ScheduleRecord>,
     pub(super) slots: BTreeMap<(Name, Timestamp), Slot>,
-    pub(super) watched: BTreeMap<JobId, Row>,
+    /// By parent and child: whether the leader cancels the parent.
+    dependencies: BTreeMap<(JobId, JobId), bool>,
+    /// The same pairs by child and parent.
+    parents: BTreeSet<(JobId, JobId)>,
+    alerts: BTreeMap<JobId, RunAlert>,
+    /// Final jobs that have children or an alert.
+    follow_ups: BTreeSet<JobId>,
 }
 
-/// A run dependency, by its job.
-pub(super) struct Row {
-    schedule: Name,
-    slot: Option<Timestamp>,
-    after: Option<JobId>,
-    cancel: bool,
-    on_failure: Option<JobSpec>,
+/// The range of the pairs that begin with this job.
+fn pairs_of(job: JobId) -> std::ops::RangeInclusive<(JobId, JobId)> {
+    (job, JobId(i64::MIN))..=(job, JobId(i64::MAX))
 }
 
 impl ScheduleTables {
+    pub(super) fn dependency_rows(&self) -> u64 {
+        (self.dependencies.len() + self.alerts.len()) as u64
+    }
+
+    /// A job has this status now.
+    pub(super) fn status_changed(&mut self, job: JobId, status: JobStatus) {
+        let has_children = self.dependencies.range(pairs_of(job)).next().is_some();
+        if status.is_final() && (has_children || self.alerts.contains_key(&job)) {
+            self.follow_ups.insert(job);
+        } else {
+            self.follow_ups.remove(&job);
+        }
+    }
+
+    /// Whether a final job must not be pruned: its end has to be followed up, or it depends on a job.
+    pub(super) fn is_in_use(&self, job: JobId) -> bool {
+        self.follow_ups.contains(&job) || self.depends(job)
+    }
+
+    fn depends(&self, child: JobId) -> bool {
+        self.parents.range(pairs_of(child)).next().is_some()
+    }
+
+    fn add_dependency(&mut self, parent: JobId, child: JobId, cancel: bool) {
+        *self.dependencies.entry((parent, child)).or_default() |= cancel;
+        self.parents.insert((child, parent));
+    }
+
     /// Stores a row, unless the slot has a row with a job.
     fn put_row(&mut self, id: &Name, row: Slot) {
         let place = (id.clone(), row.slot);
@@ -77,15 +107,12 @@ impl State {
         self.jobs.get(&job).map(|entry| entry.job.state.status)
     }
 
-    fn has_ended(&self, job: JobId) -> bool {
-        self.status(job).is_none_or(JobStatus::is_final)
-    }
-
     /// The record with the current status of its last run.
     fn with_run_status(&self, record: &ScheduleRecord) -> ScheduleRecord {
         let mut record = record.clone();
         if let Some(run) = &mut record.last_run {
             run.status = self.status(run.job);
+            run.depends = self.schedules.depends(run.job);
         }
         record
     }
@@ -96,25 +123,32 @@ impl State {
         record.is_some_and(|record| self.with_run_status(record).basis() == *basis)
     }
 
-    fn watch(&self, job: JobId, row: &Row) -> RunDependency {
-        RunDependency {
-            job,
-            schedule: row.schedule.clone(),
-            slot: row.slot,
-            status: self.status(job),
-            after: row.after.map(|after| (after, self.status(after))),
-            cancel: row.cancel,
-            on_failure: row.on_failure.clone(),
+    /// Adds a dependency on a job that may have ended.
+    fn depend(&mut self, parent: JobId, child: JobId, cancel: bool) {
+        self.schedules.add_dependency(parent, child, cancel);
+        if let Some(status) = self.status(parent) {
+            self.schedules.status_changed(parent, status);
         }
     }
 
-    /// Whether the next step of the dependency can be taken.
-    fn is_actionable(&self, job: JobId, row: &Row) -> bool {
-        let wanted = |after: JobId| {
-            let cancel = self.jobs.get(&after).and_then(|entry| entry.job.state.cancel.as_ref());
-            self.has_ended(after) || (row.cancel && cancel.is_none())
-        };
-        self.has_ended(job) || row.after.is_some_and(wanted)
+    fn add_alert(&mut self, alert: RunAlert) {
+        let job = alert.job;
+        self.schedules.alerts.entry(job).or_insert(alert);
+        if let Some(status) = self.status(job) {
+            self.schedules.status_changed(job, status);
+        }
+    }
+
+    /// Makes a job pending that was created and depends on no job.
+    fn admit(&mut self, job: JobId, by: Option<Term>, now: Timestamp) -> Result<bool> {
+        if self.status(job) != Some(JobStatus::Created) || self.schedules.depends(job) {
+            return Ok(false);
+        }
+        if let Some(entry) = self.jobs.get_mut(&job) {
+            entry.job.state.run_at = now;
+        }
+        self.change(job, JobEvent::Admit, by)?;
+        Ok(true)
     }
 
     fn fire_one(&mut self, fire: Firing, by: Option<Term>, now: Timestamp) -> Fired {
@@ -129,14 +163,18 @@ impl State {
                 RunAfter::AlongsideLast => (last, false),
                 RunAfter::Before => (jobs.last().copied(), false),
             };
+            // A pruned run had ended.
+            let after = after.filter(|after| self.jobs.contains_key(after));
             let status = first_status(run.after, after.is_some());
             let slot = run.row.as_ref().map(|row| row.slot);
             let job = self.add(run.job, status, by, now);
             jobs.push(job);
-            if after.is_some() || run.on_failure.is_some() {
+            if let Some(after) = after {
+                self.depend(after, job, cancel);
+            }
+            if let Some(on_failure) = run.on_failure {
                 let schedule = id.clone();
-                let row = Row { schedule, slot, after, cancel, on_failure: run.on_failure };
-                self.schedules.watched.insert(job, row);
+                self.add_alert(RunAlert { job, schedule, slot, on_failure });
             }
             if let Some(row) = run.row {
                 let row = Slot { outcome: with_job(row.outcome, job), ..row };
@@ -151,50 +189,48 @@ impl State {
         if let Some(record) = self.schedules.schedules.get_mut(&id) {
             record.runs += for_slots as u64;
             if let Some(job) = jobs.last() {
-                record.last_run = Some(LastRun { job: *job, status: None });
+                record.last_run = Some(LastRun { job: *job, status: None, depends: false });
             }
             record.plan.position = fire.to.unwrap_or(record.plan.position);
         }
         Fired { runs: jobs, alerts }
     }
 
-    fn apply_dependency_step(
+    fn release_one(
         &mut self,
-        step: DependencyStep,
+        release: Release,
+        released: &mut Released,
         by: Term,
         now: Timestamp,
-    ) -> Result<DependencyResult> {
-        let job = step.job();
-        if !self.schedules.watched.contains_key(&job) {
-            return Ok(DependencyResult::Unchanged);
+    ) -> Result<()> {
+        let job = release.job;
+        if !self.schedules.follow_ups.remove(&job) {
+            return Ok(());
         }
-        match step {
-            DependencyStep::Release { .. } => {
-                let Some(row) = self.schedules.watched.get_mut(&job) else {
-                    return Ok(DependencyResult::Unchanged);
-                };
-                if row.after.take().is_none() {
-                    return Ok(DependencyResult::Unchanged);
-                }
-                if row.on_failure.is_none() {
-                    self.schedules.watched.remove(&job);
-                }
-                if self.status(job) == Some(JobStatus::Created) {
-                    if let Some(entry) = self.jobs.get_mut(&job) {
-                        entry.job.state.run_at = now;
-                    }
-                    self.change(job, JobEvent::Admit, Some(by))?;
-                    return Ok(DependencyResult::Admitted);
-                }
-                Ok(DependencyResult::Changed)
+        if self.schedules.alerts.remove(&job).is_some()
+            && let Some(alert) = release.alert
+        {
+            released.alerts.push(self.add(alert, JobStatus::Pending, Some(by), now));
+        }
+        let tables = &mut self.schedules;
+        let parents: Vec<JobId> =
+            tables.parents.range(pairs_of(job)).map(|(_, parent)| *parent).collect();
+        let children: Vec<(JobId, bool)> = tables
+            .dependencies
+            .range(pairs_of(job))
+            .map(|((_, child), cancel)| (*child, *cancel))
+            .collect();
+        for (child, cancel) in children {
+            self.schedules.dependencies.remove(&(job, child));
+            self.schedules.parents.remove(&(child, job));
+            for parent in &parents {
+                self.schedules.add_dependency(*parent, child, cancel);
             }
-            DependencyStep::End { alert, .. } => {
-                self.schedules.watched.remove(&job);
-                Ok(alert.map_or(DependencyResult::Changed, |alert| {
-                    DependencyResult::Alerted(self.add(alert, JobStatus::Pending, Some(by), now))
-                }))
+            if self.admit(child, Some(by), now)? {
+                released.admitted.push(child);
             }
         }
+        Ok(())
     }
 }
 
@@ -364,26 +400,48 @@ impl Schedules for Memory {
         Ok(missed.into_iter().collect())
     }
 
-    async fn is_watching(&self) -> Result<bool> {
-        Ok(!self.state()?.schedules.watched.is_empty())
+    async fn has_dependencies(&self) -> Result<bool> {
+        Ok(self.state()?.schedules.dependency_rows() > 0)
     }
 
-    async fn watched(&self, limit: u32) -> Result<Vec<RunDependency>> {
+    async fn follow_ups(&self, limit: u32) -> Result<Vec<FollowUp>> {
         let state = self.state()?;
-        let all = state.schedules.watched.iter();
-        let actionable = all.filter(|(job, row)| state.is_actionable(**job, row));
-        Ok(actionable.map(|(job, row)| state.watch(*job, row)).take(limit as usize).collect())
+        let ended = state.schedules.follow_ups.iter().filter_map(|job| {
+            let alert = state.schedules.alerts.get(job).cloned();
+            Some(FollowUp { job: *job, status: state.status(*job)?, alert })
+        });
+        Ok(ended.take(limit as usize).collect())
     }
 
-    async fn apply_dependency_steps(
+    async fn jobs_to_cancel(&self, limit: u32) -> Result<Vec<JobId>> {
+        let state = self.state()?;
+        let goes_on = |job: &JobId| {
+            state.jobs.get(job).is_some_and(|entry| {
+                !entry.job.state.status.is_final() && entry.job.state.cancel.is_none()
+            })
+        };
+        let cancels = state.schedules.dependencies.iter().filter(|(_, cancel)| **cancel);
+        let mut jobs: Vec<JobId> =
+            cancels.map(|((parent, _), _)| *parent).filter(goes_on).collect();
+        jobs.dedup();
+        jobs.truncate(limit as usize);
+        Ok(jobs)
+    }
+
+    async fn release(
         &self,
-        steps: Vec<DependencyStep>,
+        releases: Vec<Release>,
         term: Term,
         now: Timestamp,
-    ) -> Result<Vec<DependencyResult>> {
+    ) -> Result<Released> {
         let mut state = self.state()?;
         state.leads(term)?;
-        steps.into_iter().map(|step| state.apply_dependency_step(step, term, now)).collect()
+        let mut released = Released::default();
+        for release in releases {
+            state.release_one(release, &mut released, term, now)?;
+        }
+        released.admitted.sort_unstable();
+        Ok(released)
     }
 
     async fn prune_slots(&self, before: Timestamp, limit: u32, term: Term) -> Result<u64> {
@@ -420,17 +478,40 @@ impl Schedules for Memory {
         Ok(())
     }
 
-    async fn all_watched(&self) -> Result<Vec<RunDependency>> {
+    async fn dependencies(&self) -> Result<(Vec<Dependency>, Vec<RunAlert>)> {
         let state = self.state()?;
-        Ok(state.schedules.watched.iter().map(|(job, row)| state.watch(*job, row)).collect())
+        let dependency = |((parent, child), cancel): (&(JobId, JobId), &bool)| Dependency {
+            parent: *parent,
+            child: *child,
+            cancel: *cancel,
+        };
+        let dependencies = state.schedules.dependencies.iter().map(dependency).collect();
+        Ok((dependencies, state.schedules.alerts.values().cloned().collect()))
     }
 
-    async fn import_watched(&self, watched: Vec<RunDependency>) -> Result<()> {
+    async fn import_dependencies(
+        &self,
+        dependencies: Vec<Dependency>,
+        alerts: Vec<RunAlert>,
+    ) -> Result<()> {
         let mut state = self.state()?;
-        for RunDependency { job, schedule, slot, after, cancel, on_failure, .. } in watched {
-            let after = after.map(|(after, _)| after);
-            let row = Row { schedule, slot, after, cancel, on_failure };
-            state.schedules.watched.entry(job).or_insert(row);
+        for Dependency { parent, child, cancel } in &dependencies {
+            let exist = state.jobs.contains_key(parent) && state.jobs.contains_key(child);
+            if exist && !state.schedules.dependencies.contains_key(&(*parent, *child)) {
+                state.depend(*parent, *child, *cancel);
+            }
+        }
+        for dependency in dependencies {
+            if let Some(run_at) =
+                state.jobs.get(&dependency.child).map(|entry| entry.job.state.run_at)
+            {
+                state.admit(dependency.child, None, run_at)?;
+            }
+        }
+        for alert in alerts {
+            if state.jobs.contains_key(&alert.job) {
+                state.add_alert(alert);
+            }
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ impl StoreCopy for Memory {
             log_chunks: state.logs.len() as u64,
             keys: state.kept_keys.len() as u64,
             slots: state.schedules.slots.len() as u64,
-            watched: state.schedules.watched.len() as u64,
+            dependencies: state.schedules.dependency_rows(),
             tokens: state.tokens.len() as u64,
         })
     }

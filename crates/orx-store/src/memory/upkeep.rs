@@ -27,6 +27,7 @@ impl Upkeep for Memory {
             .jobs
             .values()
             .filter(|entry| !state.dead.contains_key(&entry.job.id))
+            .filter(|entry| !state.schedules.is_in_use(entry.job.id))
             .filter_map(|entry| {
                 let completed = entry.job.state.status == JobStatus::Completed;
                 let before =

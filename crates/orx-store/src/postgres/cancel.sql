@@ -38,6 +38,10 @@ asked as (
     from hit h
     where j.id = h.id and not h.waits and not h.force and h.cancel_at is null
 ),
+requested as (
+    update dependencies set cancel_requested = true
+    where parent = any(array(select id from hit)) and cancel and not cancel_requested
+),
 ended as (
     insert into attempts
         (job, number, execution, worker, worker_name, epoch, status, claimed_at, started_at,

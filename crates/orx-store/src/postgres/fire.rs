@@ -1,25 +1,24 @@
-//! Firings of schedules, which create jobs and rows of ledgers, and the steps of run dependencies.
+//! Firings of schedules, which create jobs, their dependencies, and rows of ledgers.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use orx_model::schedule::Slot;
-use orx_model::{JobEvent, JobId, JobStatus, Name, Timestamp, next};
+use orx_model::{JobId, JobStatus, Name, Timestamp};
 
 use super::db_error::{DbError, DbResult};
 use super::enqueue::spec_values;
 use super::executor::Kind;
-use super::jobs::firsts;
 use super::lanes::LaneId;
 use super::row::Columns;
 use super::sql::{Statement, Value};
 use super::{Inner, sql};
 use crate::codec::{integer, millis, slot_columns, status_code, urgency};
 use crate::columns::Row as _;
-use crate::prepared_firing::{PreparedFiring, PreparedStep};
+use crate::prepared_firing::PreparedFiring;
 use crate::prepared_job::PreparedJob;
 use crate::schedules::first_status;
-use crate::{DependencyResult, Fired, RunAfter, Term};
+use crate::{Fired, RunAfter, Term};
 
 /// A new row of a ledger.
 pub(super) struct NewRow<'r> {
@@ -95,7 +94,7 @@ impl Making<'_> {
     }
 }
 
-fn run_at(job: &PreparedJob, now: Timestamp) -> i64 {
+pub(super) fn run_at(job: &PreparedJob, now: Timestamp) -> i64 {
     job.run_at.map_or(now, |run_at| run_at.max(now)).as_millis()
 }
 
@@ -252,7 +251,8 @@ impl Inner {
             ("after_jobs", sql::ints(made().map(|it| it.after_job.map(|job| job.0)))),
             ("after_places", sql::ints(made().map(|it| index(it.after_place)))),
             ("cancels", sql::bools(made().map(Making::cancels))),
-            ("watches", sql::bools(made().map(|it| it.is_after() || it.on_failure.is_some()))),
+            ("created", sql::int(status_code(JobStatus::Created))),
+            ("pending", sql::int(status_code(JobStatus::Pending))),
             ("slots", sql::ints(made().map(|it| millis(it.slot)))),
             ("on_failures", sql::texts(made().map(|it| it.on_failure))),
             ("row_ords", sql::ints(rows.iter().map(|(ord, _)| *ord as i64))),
@@ -261,95 +261,5 @@ impl Inner {
         values.extend(spec_values(new().map(|job| Some(&job.text))));
         values.extend(row_values(&rows.iter().map(|(_, row)| row).collect::<Vec<_>>()));
         Ok(sql::fill(include_str!("fire.sql"), values))
-    }
-
-    pub(super) async fn apply_dependency_steps(
-        self: &Arc<Self>,
-        steps: &[PreparedStep],
-        term: Term,
-        now: Timestamp,
-    ) -> DbResult<Vec<DependencyResult>> {
-        let lanes = steps.iter().filter_map(alert).map(|alert| &alert.lane).collect();
-        self.add_lanes(lanes).await?;
-        let mut answers: Vec<Option<DependencyResult>> = vec![None; steps.len()];
-        // Steps of one run are applied one after the other. Runs at least once, since only the statement
-        // detects a lost lease.
-        loop {
-            let left = firsts(&answers, |index| JobId(job(&steps[index])));
-            let done = answers.iter().any(Option::is_some);
-            let statement = self.dependency_statement(steps, &left, term, now)?;
-            let rows = self.rows(Kind::Durable, statement).await;
-            let rows = rows.map_err(|failure| failure.after(done))?;
-            if rows.is_empty() {
-                return Err(DbError::Deposed);
-            }
-            self.count();
-            let mut found: HashMap<i64, DependencyResult> = HashMap::new();
-            for row in &rows {
-                let row = Columns(row);
-                let Some(index) = row.optional_int(0)? else { continue };
-                let result = match row.optional_int(2)? {
-                    Some(alert) => DependencyResult::Alerted(JobId(alert)),
-                    None if row.bool(1)? => DependencyResult::Admitted,
-                    None => DependencyResult::Changed,
-                };
-                found.insert(index, result);
-            }
-            for index in left {
-                let result = found.remove(&(index as i64));
-                answers[index] = Some(result.unwrap_or(DependencyResult::Unchanged));
-            }
-            if let Some(answers) = answers.iter().copied().collect() {
-                return Ok(answers);
-            }
-        }
-    }
-
-    fn dependency_statement(
-        &self,
-        steps: &[PreparedStep],
-        left: &[usize],
-        term: Term,
-        now: Timestamp,
-    ) -> DbResult<Statement> {
-        let of = || left.iter().map(|index| &steps[*index]);
-        let alerts = || of().map(alert);
-        let lanes = alerts().map(|alert| alert.map(|job| self.lane_id(&job.lane)).transpose());
-        let lanes = lanes.collect::<DbResult<Vec<Option<LaneId>>>>()?;
-        let ints = |of: &dyn Fn(&PreparedJob) -> Option<i64>| {
-            sql::ints(alerts().map(|alert| alert.and_then(of)))
-        };
-        let releases = of().map(|step| matches!(step, PreparedStep::Release(_)));
-        let mut values = vec![
-            ("lease", Value::Lease(Some(term))),
-            ("now", sql::int(now.as_millis())),
-            ("created", sql::int(status_code(JobStatus::Created))),
-            ("pending", sql::int(status_code(next(JobStatus::Created, JobEvent::Admit)?))),
-            ("ords", sql::ints(left.iter().map(|index| *index as i64))),
-            ("jobs", sql::ints(of().map(job))),
-            ("releases", sql::bools(releases)),
-            ("lanes", sql::ints(lanes.iter().map(|lane| lane.map(|lane| lane.lane)))),
-            ("queues", sql::ints(lanes.iter().map(|lane| lane.map(|lane| lane.queue)))),
-            ("urgencies", ints(&|job| Some(urgency(job.priority)))),
-            ("run_ats", ints(&|job| Some(run_at(job, now)))),
-            ("expire_ats", ints(&|job| millis(job.expire_at))),
-            ("deadlines", ints(&|job| millis(job.deadline))),
-            ("timeouts", ints(&|job| job.timeout_ms.map(integer))),
-        ];
-        values.extend(spec_values(alerts().map(|alert| alert.map(|job| &job.text))));
-        Ok(sql::fill(include_str!("dependency_steps.sql"), values))
-    }
-}
-
-fn job(step: &PreparedStep) -> i64 {
-    match step {
-        PreparedStep::Release(job) | PreparedStep::End(job, _) => *job,
-    }
-}
-
-fn alert(step: &PreparedStep) -> Option<&PreparedJob> {
-    match step {
-        PreparedStep::Release(_) => None,
-        PreparedStep::End(_, alert) => alert.as_ref(),
     }
 }

@@ -1,8 +1,8 @@
 -- Fires schedules. Each command states the version, position and last run that it expects. If its schedule
 -- differs, the command writes nothing and uses no id. Schedules are locked in the order of ids: of two
 -- statements about one schedule, the second compares with the result of the first. Whether the last run has
--- ended is read when the statement begins; the leader's next pass over dependent runs finds a run that ends
--- meanwhile. Returns the jobs by command. Returns no row if the caller does not hold the lease.
+-- ended is read when the statement begins; the leader's next pass follows up a run that ends meanwhile.
+-- Returns the jobs by command. Returns no row if the caller does not hold the lease.
 -- The server does not know the number of commands, assumes few, and would compare two such lists pair by
 -- pair. It can run a `full join` only by hash or by order, so the lists are joined that way. The `case`
 -- after each join drops rows without a partner, in a form that the server does not reduce to a plain join.
@@ -39,7 +39,10 @@ ok as materialized (
             and k.handled = c.handled
             and k.last_run is not distinct from c.last_run
         -- A deleted job had ended: 5 is the first final status.
-        then (coalesce((select j.status from jobs j where j.id = k.last_run), 5) >= 5) = c.ended
+        then (
+            coalesce((select j.status from jobs j where j.id = k.last_run), 5) >= 5
+            and (select 1 from dependencies d where d.child = k.last_run limit 1) is null
+        ) = c.ended
         else false
     end
 ),
@@ -47,18 +50,41 @@ wanted as materialized (
     select o.id as schedule, t.*
     from unnest(:job_ords, :places, :is_run, :lanes, :queues, :statuses, :urgencies, :run_ats,
                 :expire_ats, :deadlines, :timeouts, :specs, :heads, :terms, :after_jobs, :after_places, :cancels,
-                :watches, :slots, :on_failures)
+                :slots, :on_failures)
         as t(ord, place, is_run, lane, queue, status, urgency, run_at, expire_at, deadline,
-             timeout_ms, spec, head, terms, after_job, after_place, cancel, watch, slot, on_failure)
+             timeout_ms, spec, head, terms, after_job, after_place, cancel, slot, on_failure)
     full join ok o using (ord)
     where case when t.place is null or o.id is null then false else true end
     order by t.place
 ),
-new as materialized (select nextval('job_ids') as job, w.* from wanted w),
+-- The runs that new runs wait for. Of this statement and one that ends such a run or follows up its end, the
+-- second sees what the first wrote to the row. So it gets a new row version even if it is marked already.
+parents as materialized (
+    select j.id, j.cancel_at is not null as cancel_requested from jobs j
+    where j.id = any(array(select after_job from wanted))
+    order by j.id
+    for no key update of j
+),
+marked as (
+    update jobs set follow_up = true where id = any(array(select id from parents))
+),
+-- A run whose parent was pruned has nothing to wait for.
+new as materialized (
+    select nextval('job_ids') as job, w.*,
+           case
+               when w.status = :created and w.after_place is null
+                   and w.after_job not in (select id from parents)
+               then :pending
+               else w.status
+           end as first_status
+    from wanted w
+),
 kept as (
     insert into jobs
-        (id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, urgency)
-    select job, lane, run_at, expire_at, :now, deadline, timeout_ms, status, urgency
+        (id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, urgency, follow_up)
+    select job, lane, run_at, expire_at, :now, deadline, timeout_ms, first_status, urgency,
+           on_failure is not null
+               or place in (select after_place from new where after_place is not null)
     from new order by job
 ),
 described as (
@@ -72,13 +98,21 @@ found as (
 ),
 counted as (
     insert into counts (queue, status, jobs)
-    select queue, status, count(*) from new group by 1, 2
+    select queue, first_status, count(*) from new group by 1, 2
 ),
-watching as (
-    insert into watched (job, schedule, slot, waits_for, cancel, on_failure)
-    select n.job, n.schedule, n.slot, coalesce(n.after_job, b.job), n.cancel, n.on_failure
+waiting as (
+    insert into dependencies (parent, child, cancel, cancel_requested)
+    select p.id, n.job, n.cancel, p.cancel_requested
+    from new n full join parents p on p.id = n.after_job
+    where case when n.job is null or p.id is null then false else true end
+    union all
+    select b.job, n.job, n.cancel, false
     from new n full join new b on b.place = n.after_place
-    where case when n.job is null then false else n.watch end
+    where case when n.job is null or b.job is null then false else true end
+),
+alerting as (
+    insert into run_alerts (job, schedule, slot, on_failure)
+    select job, schedule, slot, on_failure from new where on_failure is not null order by job
 ),
 recorded as (
     insert into slots

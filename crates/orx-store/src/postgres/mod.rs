@@ -18,6 +18,7 @@
 mod claim;
 mod db_error;
 mod dead_letters;
+mod dependencies;
 mod dispatch;
 mod enqueue;
 mod executor;

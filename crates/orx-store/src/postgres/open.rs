@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_server_lost.sql"),
     include_str!("migrations/0006_home.sql"),
     include_str!("migrations/0007_lists.sql"),
+    include_str!("migrations/0008_dependencies.sql"),
 ];
 pub(super) const SCHEMA: u32 = MIGRATIONS.len() as u32;
 

@@ -1,16 +1,20 @@
--- Deletes old final jobs, the oldest first, with their specs, terms, results, attempts and logs. Their keys
--- stay. Deletes at most `chunks` log chunks: this bounds the transaction. Returns no row if the caller does
+-- Deletes old final jobs, the oldest first, with their specs, terms, results, attempts and logs. Spares jobs
+-- whose end has not been followed up, and jobs that depend on unfinished ones. Their keys stay. Deletes at most `chunks` log chunks: this bounds the transaction. Returns no row if the caller does
 -- not hold the lease.
 with l as materialized (:lease),
 completed as materialized (
     select j.id, j.finished_at from jobs j
     where j.status = 5 and j.finished_at < :completed_before
+      and not j.follow_up
+      and (select 1 from dependencies d where d.child = j.id limit 1) is null
     order by j.finished_at, j.id
     limit :limit
 ),
 others as materialized (
     select j.id, j.finished_at from jobs j
     where j.status > 5 and j.dead is null and j.finished_at < :others_before
+      and not j.follow_up
+      and (select 1 from dependencies d where d.child = j.id limit 1) is null
     order by j.finished_at, j.id
     limit :limit
 ),
@@ -24,6 +28,7 @@ oldest as materialized (
 locked as materialized (
     select j.id, o.place from jobs j join oldest o on o.id = j.id, l
     where j.dead is null
+      and not j.follow_up
       and (j.status + 0 = 5 and j.finished_at < :completed_before
            or j.status + 0 > 5 and j.finished_at < :others_before)
     order by j.id

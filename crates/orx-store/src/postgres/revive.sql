@@ -33,6 +33,10 @@ revived as (
     where j.id = h.id
 ),
 forgotten as (delete from results where job in (select id from hit)),
+unrequested as (
+    update dependencies set cancel_requested = false
+    where parent = any(array(select id from hit)) and cancel_requested
+),
 counted as (
     insert into counts (queue, status, jobs)
     select n.queue, m.status, sum(m.jobs)

@@ -1,9 +1,8 @@
-//! Schedules: plans, ledgers and run dependencies. Firings are in [`super::fire`].
+//! Schedules: plans and ledgers. Firings are in [`super::fire`], dependencies in [`super::dependencies`].
 
 use std::collections::HashSet;
 
 use async_trait::async_trait;
-use orx_model::job::UNREADABLE;
 use orx_model::schedule::{Due, Slot};
 use orx_model::{JobId, Name, Timestamp};
 use sqlx::postgres::PgRow;
@@ -14,20 +13,21 @@ use super::fire::{NewRow, last_of_each, row_values};
 use super::row::{self, Columns, wrong};
 use super::sql::Value;
 use super::{Inner, Postgres, sql};
-use crate::codec::{integer, millis, readable, slot_outcome};
+use crate::codec::{integer, millis, slot_outcome};
 use crate::columns::Row as _;
 use crate::error::prepared;
-use crate::prepared_firing::{self, Import, NewPlan, PreparedFiring, PreparedStep};
+use crate::prepared_firing::{self, Import, NewPlan, PreparedFiring, PreparedRelease};
 use crate::{
-    DependencyResult, DependencyStep, Fired, Firing, LastRun, Outlook, Paused, Position, Result,
-    Rewind, RunDependency, SLOTS_KEPT, SchedulePlan, ScheduleRecord, ScheduleUpdate, Schedules,
+    Dependency, Fired, Firing, FollowUp, LastRun, Outlook, Paused, Position, Release, Released,
+    Result, Rewind, RunAlert, SLOTS_KEPT, SchedulePlan, ScheduleRecord, ScheduleUpdate, Schedules,
     SlotRequest, Term,
 };
 
 /// The columns of [`record`], in its order, from `schedules s`.
 const RECORD: &str = "select p.spec, p.templates, p.paused_at, p.paused_reason, p.paused_by, \
      p.changed_by, s.version, s.created_at, s.updated_at, s.handled, s.next_slot, s.next_fire, \
-     s.runs, s.last_run, (select j.status from jobs j where j.id = s.last_run), s.id";
+     s.runs, s.last_run, (select j.status from jobs j where j.id = s.last_run), s.id, \
+     (select true from dependencies d where d.child = s.last_run limit 1) is not null";
 
 /// As [`record`]; for an unreadable schedule, a record with its readable parts.
 fn record_or_stub(row: &PgRow) -> DbResult<ScheduleRecord> {
@@ -49,7 +49,11 @@ fn record(row: &PgRow) -> DbResult<ScheduleRecord> {
     };
     let due = row.optional_time(10)?.zip(row.optional_time(11)?);
     let last_run = match row.optional_int(13)? {
-        Some(job) => Some(LastRun { job: JobId(job), status: row.optional_status(14)? }),
+        Some(job) => Some(LastRun {
+            job: JobId(job),
+            status: row.optional_status(14)?,
+            depends: row.bool(16)?,
+        }),
         None => None,
     };
     Ok(ScheduleRecord {
@@ -84,36 +88,6 @@ fn slot(row: &PgRow) -> DbResult<Slot> {
         exact: row.bool(3)?,
         outcome: found.ok_or_else(|| wrong(4, outcome))?,
         recorded_at: row.time(8)?,
-    })
-}
-
-/// The columns of [`watched`], in its order. `limit 1` makes the server look jobs up by id, however few it
-/// expects.
-const WATCHED: &str = "select w.job, w.schedule, w.slot, w.waits_for, w.cancel, w.on_failure, \
-     j.status, a.status from watched w \
-     left join lateral (select status from jobs where id = w.job limit 1) j on true \
-     left join lateral \
-     (select status, cancel_at from jobs where id = w.waits_for limit 1) a on true";
-
-fn watched(row: &PgRow) -> DbResult<RunDependency> {
-    let row = Columns(row);
-    let after = match row.optional_int(3)? {
-        Some(job) => Some((JobId(job), row.optional_status(7)?)),
-        None => None,
-    };
-    let job = row.job(0)?;
-    Ok(RunDependency {
-        job,
-        schedule: row.name(1).unwrap_or_else(|_| Name::from_any(UNREADABLE)),
-        slot: row.optional_time(2)?,
-        status: row.optional_status(6)?,
-        after,
-        cancel: row.bool(4)?,
-        on_failure: match row.optional_str(5)? {
-            // An unreadable alert is lost; the dependency still works.
-            Some(text) => readable(job, Some(text.as_bytes())),
-            None => None,
-        },
     })
 }
 
@@ -349,32 +323,9 @@ impl Inner {
         Ok(Outlook {
             next_due: row.optional_time(0)?,
             next_fire: row.optional_time(1)?,
-            watching: row.bool(2)?,
+            dependencies: row.bool(2)?,
             ready: row.bool(3)?,
         })
-    }
-
-    async fn is_watching(&self) -> DbResult<bool> {
-        let message = "select 1 from watched limit 1";
-        Ok(!self.rows(Kind::Read, message).await?.is_empty())
-    }
-
-    /// Run dependencies whose next step can be taken, in the order of jobs.
-    async fn actionable(&self, limit: u32) -> DbResult<Vec<RunDependency>> {
-        let message = sql::fill(
-            &format!(
-                "{WATCHED} where coalesce(j.status, 5) >= 5 or (w.waits_for is not null and \
-                 (coalesce(a.status, 5) >= 5 or (w.cancel and a.cancel_at is null))) \
-                 order by w.job limit :limit"
-            ),
-            [("limit", sql::int(i64::from(limit)))],
-        );
-        self.rows(Kind::Read, message).await?.iter().map(watched).collect()
-    }
-
-    async fn all_watched(&self) -> DbResult<Vec<RunDependency>> {
-        let message = format!("{WATCHED} order by w.job");
-        row::readable("a run dependency", &self.rows(Kind::Scan, message).await?, watched)
     }
 
     async fn prune_slots(&self, before: Timestamp, limit: u32, term: Term) -> DbResult<u64> {
@@ -426,25 +377,6 @@ impl Inner {
         ];
         values.extend(row_values(&rows.iter().map(|(_, row)| row).collect::<Vec<_>>()));
         let message = sql::fill(include_str!("import_schedules.sql"), values);
-        self.rows(Kind::Repeatable, message).await.map(drop)
-    }
-
-    async fn import_watched(&self, all: &[(RunDependency, Option<String>)]) -> DbResult<()> {
-        let runs = || all.iter().map(|(it, _)| it);
-        let values = [
-            ("jobs", sql::ints(runs().map(|it| it.job.0))),
-            ("schedules", sql::texts(runs().map(|it| it.schedule.as_str()))),
-            ("slots", sql::ints(runs().map(|it| millis(it.slot)))),
-            ("waits", sql::ints(runs().map(|it| it.after.map(|(job, _)| job.0)))),
-            ("cancels", sql::bools(runs().map(|it| it.cancel))),
-            ("failures", sql::texts(all.iter().map(|(_, on_failure)| on_failure.as_deref()))),
-        ];
-        let message = sql::fill(
-            "insert into watched (job, schedule, slot, waits_for, cancel, on_failure) \
-             select t.* from unnest(:jobs, :schedules, :slots, :waits, :cancels, :failures) as t(job), \
-             (:settings) s order by job on conflict do nothing",
-            values,
-        );
         self.rows(Kind::Repeatable, message).await.map(drop)
     }
 }
@@ -543,23 +475,27 @@ impl Schedules for Postgres {
         self.inner.read("read the due times", self.inner.outlook(after)).await
     }
 
-    async fn is_watching(&self) -> Result<bool> {
-        self.inner.read("read the run dependencies", self.inner.is_watching()).await
+    async fn has_dependencies(&self) -> Result<bool> {
+        self.inner.read("read the dependencies", self.inner.has_dependencies()).await
     }
 
-    async fn watched(&self, limit: u32) -> Result<Vec<RunDependency>> {
-        self.inner.read("read the run dependencies", self.inner.actionable(limit)).await
+    async fn follow_ups(&self, limit: u32) -> Result<Vec<FollowUp>> {
+        self.inner.read("read the jobs that ended", self.inner.follow_ups(limit)).await
     }
 
-    async fn apply_dependency_steps(
+    async fn jobs_to_cancel(&self, limit: u32) -> Result<Vec<JobId>> {
+        self.inner.read("read the jobs to cancel", self.inner.jobs_to_cancel(limit)).await
+    }
+
+    async fn release(
         &self,
-        steps: Vec<DependencyStep>,
+        releases: Vec<Release>,
         term: Term,
         now: Timestamp,
-    ) -> Result<Vec<DependencyResult>> {
-        let action = "update the run dependencies";
-        let steps = prepared(action, PreparedStep::all(steps))?;
-        self.inner.write(action, self.inner.apply_dependency_steps(&steps, term, now)).await
+    ) -> Result<Released> {
+        let action = "release the jobs that wait";
+        let releases = prepared(action, PreparedRelease::all(releases))?;
+        self.inner.write(action, self.inner.release(&releases, term, now)).await
     }
 
     async fn prune_slots(&self, before: Timestamp, limit: u32, term: Term) -> Result<u64> {
@@ -572,13 +508,18 @@ impl Schedules for Postgres {
         self.inner.write(action, self.inner.import_schedules(&all)).await
     }
 
-    async fn all_watched(&self) -> Result<Vec<RunDependency>> {
-        self.inner.read("read the run dependencies", self.inner.all_watched()).await
+    async fn dependencies(&self) -> Result<(Vec<Dependency>, Vec<RunAlert>)> {
+        self.inner.read("read the dependencies", self.inner.dependencies()).await
     }
 
-    async fn import_watched(&self, watched: Vec<RunDependency>) -> Result<()> {
-        let action = "import the run dependencies";
-        let all = prepared(action, prepared_firing::watched(watched))?;
-        self.inner.write(action, self.inner.import_watched(&all)).await
+    async fn import_dependencies(
+        &self,
+        dependencies: Vec<Dependency>,
+        alerts: Vec<RunAlert>,
+    ) -> Result<()> {
+        let action = "import the dependencies";
+        let alerts = prepared(action, prepared_firing::alerts(alerts))?;
+        let import = self.inner.import_dependencies(&dependencies, &alerts);
+        self.inner.write(action, import).await
     }
 }

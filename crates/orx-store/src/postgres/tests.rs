@@ -82,7 +82,17 @@ const MANY_JOBS: &str = "
     insert into queues (name) values ('commands');
     insert into lanes (queue, handler, require) select id, '', '{}' from queues where name = 'commands';
     insert into logs (job, attempt, seq, execution, stream, at, dropped_bytes, bytes)
-    select id, 1, 1, gen_random_uuid(), 0, 0, 0, 'x' from jobs;";
+    select id, 1, 1, gen_random_uuid(), 0, 0, 0, 'x' from jobs;
+    -- Many thousands of jobs wait, some for a parent that has ended.
+    insert into jobs (id, lane, run_at, created_at, status, urgency)
+    select n, 1 + n % 9, n, n, 0, 2 from generate_series(100001, 140000) n;
+    insert into dependencies (parent, child, cancel, cancel_requested)
+    select case when n % 1000 = 0 then n else n / 100 * 100 + 97 end, 100000 + n, n % 3 = 0, n % 300 > 0
+    from generate_series(1, 40000) n;
+    insert into run_alerts (job, schedule, on_failure)
+    select 100000 + n, 's', '{}' from generate_series(1, 20000) n;
+    update jobs set follow_up = true
+    where id in (select parent from dependencies union select job from run_alerts);";
 
 /// The statement that inserts a job with a key.
 fn new_jobs() -> Statement {
@@ -157,7 +167,9 @@ async fn frequent_statements_read_an_index_in_its_order() {
     let fire = store.inner.fire_statement(&[], &[], Some(term), NOW).expect("a statement");
     let known = [("ords", sql::ints([0])), ("keys", sql::texts(["k"])), ("now", sql::int(1))];
     let outlook = [("after", sql::int(0))];
-    let cases: [(&str, Statement, &[&str]); 12] = [
+    let few = || [("limit", sql::int(500))];
+    let release = store.inner.release_statement(&[], term, NOW).expect("a statement");
+    let cases: [(&str, Statement, &[&str]); 15] = [
         ("enqueue", new_jobs(), &["keys_pkey"]),
         ("known", sql::fill(include_str!("known.sql"), known), &["keys_pkey", "jobs_pkey"]),
         (
@@ -167,14 +179,17 @@ async fn frequent_statements_read_an_index_in_its_order() {
         ),
         ("ready", sql::fill(include_str!("ready.sql"), ready), &["jobs_ready"]),
         ("claim", claim, &["jobs_pkey"]),
-        ("fire", fire, &["slots_pkey"]),
+        ("fire", fire, &["slots_pkey", "dependencies_child"]),
         ("start", sql::fill(include_str!("start.sql"), start), &["jobs_pkey"]),
         ("promote", sql::fill(include_str!("promote.sql"), promote), &["jobs_due", "jobs_expire"]),
         (
             "prune",
             sql::fill(include_str!("prune.sql"), prune),
-            &["jobs_completed", "jobs_ended", "logs_pkey"],
+            &["jobs_completed", "jobs_ended", "logs_pkey", "dependencies_child"],
         ),
+        ("follow-ups", sql::fill(dependencies::FOLLOW_UPS, few()), &["jobs_follow_up"]),
+        ("jobs to cancel", sql::fill(dependencies::TO_CANCEL, few()), &["dependencies_cancel"]),
+        ("release", release, &["dependencies_pkey", "dependencies_child", "run_alerts_pkey"]),
         ("next due", include_str!("next_due.sql").into(), &["jobs_due", "jobs_expire"]),
         ("oldest due", include_str!("oldest_due.sql").into(), &["jobs_ready"]),
         (
@@ -196,7 +211,7 @@ async fn frequent_statements_read_an_index_in_its_order() {
             for index in *indexes {
                 assert!(steps.contains(index), "{what} does not read {index}:\n{steps}");
             }
-            for table in ["jobs", "logs", "keys"] {
+            for table in ["jobs", "logs", "keys", "dependencies", "run_alerts"] {
                 let every = format!("Seq Scan on {table}");
                 assert!(!steps.contains(&every), "{what} reads all {table}:\n{steps}");
             }

@@ -68,7 +68,7 @@ impl Inner {
             log_chunks: row.unsigned(1)?,
             keys: row.unsigned(2)?,
             slots: row.unsigned(3)?,
-            watched: row.unsigned(4)?,
+            dependencies: row.unsigned(4)?,
             tokens: row.unsigned(5)?,
         })
     }

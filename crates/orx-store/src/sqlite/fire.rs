@@ -1,24 +1,26 @@
-//! Firings: the jobs of schedules, their rows of the ledger, and what waits for a run.
+//! Firings: the jobs of schedules, their rows of the ledger, and their dependencies.
 
 use std::collections::HashSet;
 
 use orx_model::schedule::Slot;
-use orx_model::{JobEvent, JobId, JobStatus, Name, Timestamp, next};
+use orx_model::{JobId, JobStatus, Name, Timestamp};
 use rusqlite::{OptionalExtension, params};
 
 use super::db_error::DbResult;
+use super::dependencies::{add_alert, depend, exists};
 use super::enqueue::insert;
-use super::row::{self, integer, millis, status_code};
+use super::row::{self, integer, millis};
 use super::schedules::move_to;
 use super::writer::Tx;
 use crate::codec::slot_columns;
-use crate::prepared_firing::{PreparedFiring, PreparedStep};
+use crate::prepared_firing::PreparedFiring;
 use crate::schedules::{first_status, with_job};
-use crate::{DependencyResult, ExpectedVersion, Fired, RunAfter};
+use crate::{Dependency, ExpectedVersion, Fired, RunAfter};
 
 fn is_current(tx: &Tx<'_>, basis: &ExpectedVersion) -> DbResult<bool> {
     let mut find = tx.conn.prepare_cached(
-        "SELECT s.version, s.handled, s.last_run, j.status \
+        "SELECT s.version, s.handled, s.last_run, j.status, \
+         EXISTS (SELECT 1 FROM dependencies WHERE child = s.last_run) \
          FROM schedules s LEFT JOIN jobs j ON j.id = s.last_run WHERE s.id = ?1",
     )?;
     let found = find.query_row([basis.id.as_str()], |row| {
@@ -26,6 +28,7 @@ fn is_current(tx: &Tx<'_>, basis: &ExpectedVersion) -> DbResult<bool> {
             Some(_) => row::status(row, 3)?.is_final(),
             None => true,
         };
+        let ended = ended && !row.get::<_, bool>(4)?;
         Ok(ExpectedVersion {
             id: basis.id.clone(),
             version: row.get::<_, i64>(0)?.unsigned_abs(),
@@ -79,15 +82,21 @@ fn fire_one(tx: &mut Tx<'_>, fire: &PreparedFiring, now: Timestamp) -> DbResult<
             RunAfter::AlongsideLast => (last, false),
             RunAfter::Before => (jobs.last().copied(), false),
         };
-        let job = insert(tx, &run.job, first_status(run.after, after.is_some()), now)?;
-        jobs.push(job);
-        if after.is_some() || run.on_failure.is_some() {
-            let on_failure = run.on_failure.as_deref();
+        let parent = match after {
+            Some(after) if exists(tx, after)? => Some(after),
+            _ => None,
+        };
+        let child = insert(tx, &run.job, first_status(run.after, parent.is_some()), now)?;
+        jobs.push(child);
+        if let Some(parent) = parent {
+            depend(tx, Dependency { parent, child, cancel })?;
+        }
+        if let Some(on_failure) = run.on_failure.as_deref() {
             let slot = run.row.as_ref().map(|row| row.slot);
-            watch(tx, job, id, slot, after, cancel, on_failure)?;
+            add_alert(tx, child, id, slot, on_failure)?;
         }
         if let Some(row) = &run.row {
-            put_row(tx, id, &Slot { outcome: with_job(row.outcome, job), ..*row })?;
+            put_row(tx, id, &Slot { outcome: with_job(row.outcome, child), ..*row })?;
         }
     }
     for row in &fire.rows {
@@ -140,79 +149,4 @@ pub(super) fn put_row(tx: &Tx<'_>, id: &Name, slot: &Slot) -> DbResult<()> {
             slot.recorded_at.as_millis(),
         ])?;
     Ok(())
-}
-
-pub(super) fn watch(
-    tx: &Tx<'_>,
-    job: JobId,
-    schedule: &Name,
-    slot: Option<Timestamp>,
-    after: Option<JobId>,
-    cancel: bool,
-    on_failure: Option<&str>,
-) -> DbResult<()> {
-    tx.conn
-        .prepare_cached(
-            "INSERT OR IGNORE INTO watched (job, schedule, slot, waits_for, cancel, on_failure) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )?
-        .execute(params![
-            job.0,
-            schedule.as_str(),
-            millis(slot),
-            after.map(|after| after.0),
-            cancel,
-            on_failure,
-        ])?;
-    Ok(())
-}
-
-pub(super) fn apply_dependency_steps(
-    tx: &mut Tx<'_>,
-    steps: &[PreparedStep],
-    now: Timestamp,
-) -> DbResult<Vec<DependencyResult>> {
-    let mut answers = Vec::with_capacity(steps.len());
-    for step in steps {
-        answers.push(match step {
-            PreparedStep::Release(job) => release(tx, *job, now)?,
-            PreparedStep::End(job, alert) => {
-                let mut end = tx.conn.prepare_cached("DELETE FROM watched WHERE job = ?1")?;
-                match alert {
-                    _ if end.execute([job])? == 0 => DependencyResult::Unchanged,
-                    Some(alert) => {
-                        DependencyResult::Alerted(insert(tx, alert, JobStatus::Pending, now)?)
-                    }
-                    None => DependencyResult::Changed,
-                }
-            }
-        });
-    }
-    Ok(answers)
-}
-
-fn release(tx: &mut Tx<'_>, job: i64, now: Timestamp) -> DbResult<DependencyResult> {
-    let waited = tx
-        .conn
-        .prepare_cached(
-            "UPDATE watched SET waits_for = NULL WHERE job = ?1 AND waits_for IS NOT NULL",
-        )?
-        .execute([job])?;
-    if waited == 0 {
-        return Ok(DependencyResult::Unchanged);
-    }
-    tx.conn
-        .prepare_cached("DELETE FROM watched WHERE job = ?1 AND on_failure IS NULL")?
-        .execute([job])?;
-    let to = next(JobStatus::Created, JobEvent::Admit)?;
-    let mut find = tx.conn.prepare_cached("SELECT lane FROM jobs WHERE id = ?1 AND status = ?2")?;
-    let created = status_code(JobStatus::Created);
-    let Some(lane) = find.query_row([job, created], |row| row.get(0)).optional()? else {
-        return Ok(DependencyResult::Changed);
-    };
-    tx.conn
-        .prepare_cached("UPDATE jobs SET status = ?2, run_at = ?3 WHERE id = ?1")?
-        .execute(params![job, status_code(to), now.as_millis()])?;
-    tx.cache.moved(lane, Some(JobStatus::Created), Some(to));
-    Ok(DependencyResult::Admitted)
 }

@@ -15,7 +15,7 @@ use super::db_error::DbResult;
 use super::outcomes::{Ended, JobSnapshot, end_attempt, seen};
 use super::row::{self, ATTEMPT, JOB, status_code};
 use super::writer::Tx;
-use super::{Kind, ROW_BYTES, Sqlite, TOO_BROAD, enqueue};
+use super::{Kind, ROW_BYTES, Sqlite, TOO_BROAD, dependencies, enqueue};
 use crate::budget::Reads;
 use crate::codec::{FORCED, capped};
 use crate::error::prepared;
@@ -157,6 +157,7 @@ fn cancel_one(
     };
     if !seen.cancel_requested {
         record_cancel(tx, command.id, &words, now)?;
+        dependencies::cancel_requested(tx, command.id, true)?;
     }
     if command.force {
         force_cancel(tx, command.id, seen, now)?;
@@ -245,6 +246,7 @@ fn retry(tx: &mut Tx<'_>, ids: &[JobId], now: Timestamp) -> DbResult<Vec<RetryAn
             now.as_millis()
         ])?;
         tx.conn.prepare_cached("DELETE FROM results WHERE job = ?1")?.execute([id.0])?;
+        dependencies::cancel_requested(tx, id, false)?;
         tx.cache.moved(seen.lane, Some(seen.status), Some(to));
         answers.push(RetryAnswer::Retried);
     }

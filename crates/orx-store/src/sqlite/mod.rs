@@ -13,6 +13,7 @@ mod cache;
 mod claim;
 mod db_error;
 mod dead_letters;
+mod dependencies;
 mod dispatch;
 mod enqueue;
 mod fire;

@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0006_server_lost.sql"),
     include_str!("migrations/0007_home.sql"),
     include_str!("migrations/0008_lists.sql"),
+    include_str!("migrations/0009_dependencies.sql"),
 ];
 pub(super) const SCHEMA: u32 = MIGRATIONS.len() as u32;
 

@@ -1,4 +1,5 @@
-//! Retention: deletes old jobs with their logs, and old keys.
+//! Retention: deletes old jobs with their logs, and old keys. Spares jobs whose end has not been followed
+//! up, and jobs that depend on unfinished ones.
 
 use orx_model::job::Labels;
 use orx_model::{JobId, JobStatus, Name, Origin, Timestamp, limits};
@@ -18,14 +19,18 @@ pub(super) fn prune(tx: &mut Tx<'_>, request: &PruneRequest) -> DbResult<Pruned>
     let mut gone = pick(
         tx,
         "SELECT id, lane, status, finished_at FROM jobs \
-         WHERE status = 5 AND finished_at < ?1 ORDER BY finished_at, id LIMIT ?2",
+         WHERE status = 5 AND finished_at < ?1 AND NOT follow_up \
+         AND NOT EXISTS (SELECT 1 FROM dependencies WHERE child = id) \
+         ORDER BY finished_at, id LIMIT ?2",
         request.completed_before,
         request.limit,
     )?;
     gone.extend(pick(
         tx,
         "SELECT id, lane, status, finished_at FROM jobs \
-         WHERE status > 5 AND dead IS NULL AND finished_at < ?1 ORDER BY finished_at, id LIMIT ?2",
+         WHERE status > 5 AND dead IS NULL AND finished_at < ?1 AND NOT follow_up \
+         AND NOT EXISTS (SELECT 1 FROM dependencies WHERE child = id) \
+         ORDER BY finished_at, id LIMIT ?2",
         request.others_before,
         request.limit,
     )?);

@@ -1,30 +1,30 @@
-//! Schedules: plans, ledgers and run dependencies. Firings are in [`super::fire`].
+//! Schedules: plans and ledgers. Firings are in [`super::fire`], dependencies in [`super::dependencies`].
 
 use async_trait::async_trait;
-use orx_model::job::UNREADABLE;
 use orx_model::schedule::{Due, Slot};
 use orx_model::{JobId, Name, Timestamp};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
 
 use super::db_error::DbResult;
-use super::fire::{apply_dependency_steps, fire, put_row, watch};
+use super::fire::{fire, put_row};
 use super::row::{self, integer, millis};
 use super::writer::Tx;
-use super::{Kind, Sqlite};
+use super::{Kind, Sqlite, dependencies};
 use crate::budget::Reads;
-use crate::codec::{readable, slot_outcome};
+use crate::codec::slot_outcome;
 use crate::error::prepared;
-use crate::prepared_firing::{self, Import, NewPlan, PreparedFiring, PreparedStep};
+use crate::prepared_firing::{self, Import, NewPlan, PreparedFiring, PreparedRelease};
 use crate::{
-    DependencyResult, DependencyStep, Fired, Firing, LastRun, Paused, Position, Result, Rewind,
-    RunDependency, SLOTS_KEPT, SchedulePlan, ScheduleRecord, ScheduleUpdate, Schedules,
+    Dependency, Fired, Firing, FollowUp, LastRun, Paused, Position, Release, Released, Result,
+    Rewind, RunAlert, SLOTS_KEPT, SchedulePlan, ScheduleRecord, ScheduleUpdate, Schedules,
     SlotRequest, Term,
 };
 
 const RECORD: &str = "SELECT p.spec, p.templates, p.paused_at, p.paused_reason, p.paused_by, \
      p.changed_by, s.version, s.created_at, s.updated_at, s.handled, s.next_slot, s.next_fire, \
-     s.runs, s.last_run, j.status, s.id FROM schedules s \
+     s.runs, s.last_run, j.status, s.id, \
+     EXISTS (SELECT 1 FROM dependencies WHERE child = s.last_run) FROM schedules s \
      LEFT JOIN schedule_plans p ON p.id = s.id LEFT JOIN jobs j ON j.id = s.last_run";
 
 /// As [`record`]. Replaces an unreadable schedule by a stub.
@@ -52,7 +52,9 @@ fn record(row: &Row<'_>) -> rusqlite::Result<ScheduleRecord> {
     let slot = row::optional_time(row, 10)?;
     let due = slot.zip(row::optional_time(row, 11)?);
     let last_run = match row.get::<_, Option<i64>>(13)? {
-        Some(job) => Some(LastRun { job: JobId(job), status: optional_status(14)? }),
+        Some(job) => {
+            Some(LastRun { job: JobId(job), status: optional_status(14)?, depends: row.get(16)? })
+        }
         None => None,
     };
     Ok(ScheduleRecord {
@@ -309,56 +311,6 @@ fn missed_since(conn: &Connection, since: Timestamp) -> DbResult<Vec<(Name, u64)
     Ok(row::readable("a schedule", rows)?)
 }
 
-const WATCHED: &str = "SELECT w.job, w.schedule, w.slot, w.waits_for, w.cancel, w.on_failure, \
-     j.status, a.status \
-     FROM watched w LEFT JOIN jobs j ON j.id = w.job LEFT JOIN jobs a ON a.id = w.waits_for";
-
-fn watched_row(row: &Row<'_>) -> rusqlite::Result<RunDependency> {
-    let status = |column| match row.get::<_, Option<i64>>(column)? {
-        Some(_) => row::status(row, column).map(Some),
-        None => Ok(None),
-    };
-    let after = match row.get::<_, Option<i64>>(3)? {
-        Some(job) => Some((JobId(job), status(7)?)),
-        None => None,
-    };
-    let job = JobId(row.get(0)?);
-    Ok(RunDependency {
-        job,
-        schedule: row::name(row, 1).unwrap_or_else(|_| Name::from_any(UNREADABLE)),
-        slot: row::optional_time(row, 2)?,
-        status: status(6)?,
-        after,
-        cancel: row.get(4)?,
-        on_failure: match row.get_ref(5)?.as_str_or_null()? {
-            // An unreadable alert is lost; the dependency still works.
-            Some(text) => readable(job, Some(text.as_bytes())),
-            None => None,
-        },
-    })
-}
-
-fn is_watching(conn: &Connection) -> DbResult<bool> {
-    Ok(conn.prepare_cached("SELECT 1 FROM watched LIMIT 1")?.exists([])?)
-}
-
-fn watched(conn: &Connection, limit: u32) -> DbResult<Vec<RunDependency>> {
-    let mut read = conn.prepare_cached(&format!(
-        "{WATCHED} WHERE ifnull(j.status, 5) >= 5 \
-         OR (w.waits_for IS NOT NULL \
-             AND (ifnull(a.status, 5) >= 5 OR (w.cancel AND a.cancel_at IS NULL))) \
-         ORDER BY w.job LIMIT ?1"
-    ))?;
-    let rows = read.query_map([limit], watched_row)?;
-    Ok(row::readable("a run dependency", rows)?)
-}
-
-fn all_watched(conn: &Connection) -> DbResult<Vec<RunDependency>> {
-    let mut read = conn.prepare_cached(&format!("{WATCHED} ORDER BY w.job"))?;
-    let rows = read.query_map([], watched_row)?;
-    Ok(row::readable("a run dependency", rows)?)
-}
-
 fn prune(tx: &mut Tx<'_>, before: Timestamp, limit: u32) -> DbResult<u64> {
     let mut gone = tx
         .conn
@@ -402,14 +354,6 @@ fn import(tx: &mut Tx<'_>, all: &[Import]) -> DbResult<()> {
                 .prepare_cached("UPDATE schedules SET written = ?2 WHERE id = ?1")?
                 .execute(params![record.id().as_str(), rows.len() as i64])?;
         }
-    }
-    Ok(())
-}
-
-fn import_watched(tx: &mut Tx<'_>, all: &[(RunDependency, Option<String>)]) -> DbResult<()> {
-    for (it, on_failure) in all {
-        let after = it.after.map(|(after, _)| after);
-        watch(tx, it.job, &it.schedule, it.slot, after, it.cancel, on_failure.as_deref())?;
     }
     Ok(())
 }
@@ -489,25 +433,30 @@ impl Schedules for Sqlite {
         self.read_of(Reads::Piece, "read the missed slots", read).await
     }
 
-    async fn is_watching(&self) -> Result<bool> {
-        self.read("read the run dependencies", is_watching).await
+    async fn has_dependencies(&self) -> Result<bool> {
+        self.read("read the dependencies", dependencies::has_any).await
     }
 
-    async fn watched(&self, limit: u32) -> Result<Vec<RunDependency>> {
-        let read = move |conn: &Connection| watched(conn, limit);
-        self.read("read the run dependencies", read).await
+    async fn follow_ups(&self, limit: u32) -> Result<Vec<FollowUp>> {
+        let read = move |conn: &Connection| dependencies::follow_ups(conn, limit);
+        self.read("read the jobs that ended", read).await
     }
 
-    async fn apply_dependency_steps(
+    async fn jobs_to_cancel(&self, limit: u32) -> Result<Vec<JobId>> {
+        let read = move |conn: &Connection| dependencies::jobs_to_cancel(conn, limit);
+        self.read("read the jobs to cancel", read).await
+    }
+
+    async fn release(
         &self,
-        steps: Vec<DependencyStep>,
+        releases: Vec<Release>,
         term: Term,
         now: Timestamp,
-    ) -> Result<Vec<DependencyResult>> {
-        let action = "update the run dependencies";
-        let steps = prepared(action, PreparedStep::all(steps))?;
-        let weight = steps.len() * 3;
-        let run = move |tx: &mut Tx<'_>| apply_dependency_steps(tx, &steps, now);
+    ) -> Result<Released> {
+        let action = "release the jobs that wait";
+        let releases = prepared(action, PreparedRelease::all(releases))?;
+        let weight = releases.len() * 4;
+        let run = move |tx: &mut Tx<'_>| dependencies::release(tx, &releases, now);
         self.lead_write(action, Kind::Durable, weight, term, run).await
     }
 
@@ -536,15 +485,19 @@ impl Schedules for Sqlite {
         self.write(action, Kind::Durable, weight, run).await
     }
 
-    async fn all_watched(&self) -> Result<Vec<RunDependency>> {
-        self.read_of(Reads::Scan, "read the run dependencies", all_watched).await
+    async fn dependencies(&self) -> Result<(Vec<Dependency>, Vec<RunAlert>)> {
+        self.read_of(Reads::Scan, "read the dependencies", dependencies::all).await
     }
 
-    async fn import_watched(&self, watched: Vec<RunDependency>) -> Result<()> {
-        let action = "import the run dependencies";
-        let all = prepared(action, prepared_firing::watched(watched))?;
-        let weight = all.len();
-        let run = move |tx: &mut Tx<'_>| import_watched(tx, &all);
+    async fn import_dependencies(
+        &self,
+        dependencies: Vec<Dependency>,
+        alerts: Vec<RunAlert>,
+    ) -> Result<()> {
+        let action = "import the dependencies";
+        let alerts = prepared(action, prepared_firing::alerts(alerts))?;
+        let weight = dependencies.len() + alerts.len();
+        let run = move |tx: &mut Tx<'_>| dependencies::import(tx, &dependencies, &alerts);
         self.write(action, Kind::Durable, weight, run).await
     }
 }

@@ -68,7 +68,7 @@ fn row_counts(conn: &Connection) -> DbResult<RowCounts> {
             log_chunks: count(row, 1)?,
             keys: count(row, 2)?,
             slots: count(row, 3)?,
-            watched: count(row, 4)?,
+            dependencies: count(row, 4)?,
             tokens: count(row, 5)?,
         })
     })?)

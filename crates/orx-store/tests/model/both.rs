@@ -7,9 +7,9 @@ use orx_model::log::{LogChunk, LogCursor, Stream};
 use orx_model::message::{ExecutionProgress, Started};
 use orx_model::{ExecutionId, Incarnation, JobId, JobSpec, NewJob, Outcome, Timestamp, next};
 use orx_store::{
-    CancelCommand, ClaimRequest, DependencyStep, Dispatching, Firing, Jobs, Lead, LeadRequest,
-    Leases, ListRequest, LogRequest, Logs, Memory, Postgres, PostgresOptions, PruneRequest, Run,
-    Schedules, SlotRequest, Sqlite, SqliteOptions, Store, Term, Upkeep,
+    CancelCommand, ClaimRequest, Dispatching, Firing, Jobs, Lead, LeadRequest, Leases, ListRequest,
+    LogRequest, Logs, Memory, Postgres, PostgresOptions, PruneRequest, Release, Run, Schedules,
+    SlotRequest, Sqlite, SqliteOptions, Store, Term, Upkeep,
 };
 use orx_testkit::make::{NOW, job, name, request};
 use orx_testkit::servers::TestDatabase;
@@ -340,20 +340,16 @@ impl Both {
                 let found = self.store().fire(all, term, now).await.expect("the store");
                 assert_eq!(found, expected);
             }
-            Op::DependencyStep(steps) => {
-                let watched = self.memory.all_watched().await.expect("memory");
-                let step = |(place, release, alert): &(u8, bool, bool)| {
-                    let watched = watched.get(usize::from(*place)).map(|watched| watched.job);
-                    let id = watched.unwrap_or(JobId(i64::from(*place) + 1));
-                    match release {
-                        true => DependencyStep::Release { job: id },
-                        false => DependencyStep::End { job: id, alert: alert.then(job) },
-                    }
+            Op::Release(places) => {
+                let ended = self.memory.follow_ups(100).await.expect("memory");
+                let release = |(place, alert): &(u8, bool)| {
+                    let ended = ended.get(usize::from(*place)).map(|it| it.job);
+                    let id = ended.unwrap_or(JobId(i64::from(*place) + 1));
+                    Release { job: id, alert: alert.then(job) }
                 };
-                let steps: Vec<DependencyStep> = steps.iter().map(step).collect();
-                let memory =
-                    self.memory.apply_dependency_steps(steps.clone(), self.terms.0, now).await;
-                let found = self.store().apply_dependency_steps(steps, self.terms.1, now).await;
+                let releases: Vec<Release> = places.iter().map(release).collect();
+                let memory = self.memory.release(releases.clone(), self.terms.0, now).await;
+                let found = self.store().release(releases, self.terms.1, now).await;
                 assert_eq!(found.expect("the store"), memory.expect("memory"));
             }
             Op::PruneSlots(age) => {
@@ -408,9 +404,10 @@ impl Both {
             state.push(format!("{:?}", store.due_schedules(now, 9).await.expect("due")));
             state.push(format!("{:?}", store.next_fire(now).await.expect("next fire")));
             state.push(format!("{:?}", store.missed_since(NOW).await.expect("missed")));
-            state.push(format!("{:?}", store.all_watched().await.expect("watched")));
-            let actionable = store.watched(100).await.expect("watched");
-            state.push(format!("{:?}", actionable.iter().map(|it| it.job).collect::<Vec<_>>()));
+            state.push(format!("{:?}", store.has_dependencies().await.expect("dependencies")));
+            state.push(format!("{:?}", store.dependencies().await.expect("dependencies")));
+            state.push(format!("{:?}", store.follow_ups(100).await.expect("follow-ups")));
+            state.push(format!("{:?}", store.jobs_to_cancel(100).await.expect("to cancel")));
             state
         }
         let expected = state(&self.memory, all.clone(), self.now).await;

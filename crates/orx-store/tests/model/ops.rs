@@ -97,7 +97,7 @@ pub(crate) enum Op {
         by_person: bool,
     },
     /// Indexes of run dependencies; an index beyond them is a job without one.
-    DependencyStep(Vec<(u8, bool, bool)>),
+    Release(Vec<(u8, bool)>),
     PruneSlots(i64),
     Reopen,
     Crash,
@@ -176,7 +176,7 @@ fn prepared_firing() -> impl Strategy<Value = PreparedFiring> {
 
 fn schedule_op() -> impl Strategy<Value = Op> {
     let next_in = || proptest::option::weighted(0.8, seconds());
-    let step = (0..6_u8, any::<bool>(), any::<bool>());
+    let release = (0..6_u8, any::<bool>());
     prop_oneof![
         3 => (0..3_u8, next_in())
             .prop_map(|(schedule, next_in)| Op::AddSchedule { schedule, next_in }),
@@ -187,7 +187,7 @@ fn schedule_op() -> impl Strategy<Value = Op> {
             .prop_map(|(schedule, version)| Op::RemoveSchedule { schedule, version }),
         8 => (proptest::collection::vec(prepared_firing(), 1..4), proptest::bool::weighted(0.2))
             .prop_map(|(fires, by_person)| Op::Firing { fires, by_person }),
-        5 => proptest::collection::vec(step, 1..4).prop_map(Op::DependencyStep),
+        5 => proptest::collection::vec(release, 1..4).prop_map(Op::Release),
         1 => (0..60_i64).prop_map(Op::PruneSlots),
     ]
 }

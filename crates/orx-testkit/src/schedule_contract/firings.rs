@@ -4,12 +4,12 @@ use orx_model::schedule::{ScheduleSpec, SkipReason, SlotOutcome};
 use orx_model::{JobId, JobSpec, JobStatus, Origin};
 use orx_schedule::Schedule;
 use orx_store::{
-    DependencyStep, Firing, Position, PruneRequest, Run, RunAfter, ScheduleRecord, StoreError,
+    Firing, Position, PruneRequest, Release, Run, RunAfter, ScheduleRecord, StoreError,
 };
 
 use super::{
-    all_of, apply_steps, claimed, counted, due, fire, fire_one, firing, make, missed, other_leader,
-    plan, ran_as, read, ripe, ripe_jobs, row, rows_only, run, run_one, shown, slots,
+    all_of, claimed, counted, depends_on, due, ended, fire, fire_one, firing, make, missed,
+    other_leader, plan, ran_as, read, release, row, rows_only, run, run_one, shown, slots,
 };
 use crate::make::{NOW, at, job, name, outcome, succeeded};
 use crate::store_contract::{AStore, cancel, cancel_of, get, send, status};
@@ -60,7 +60,7 @@ pub async fn a_firing_makes_jobs_and_rows_and_moves_the_schedule(store: AStore) 
     assert_eq!(after.last_run.map(|run| run.job), Some(jobs[1]));
     assert_eq!(after.last_run.and_then(|run| run.status), Some(JobStatus::Pending));
     assert_eq!(counted(&store).await, (0, 2, 2));
-    assert!(!store.is_watching().await.expect("read"), "there is no dependency");
+    assert!(!store.has_dependencies().await.expect("read"), "there is no dependency");
     assert_eq!(claimed(&store, 1).await, jobs);
 }
 
@@ -110,18 +110,18 @@ pub async fn a_run_beside_the_last_is_ready_at_once_and_stands_for_both(store: A
     // The next slot waits for this run, and through it for the previous one.
     let after = read(&store, "a").await;
     assert_eq!((after.runs, after.last_run.map(|run| run.job)), (1, Some(manual)));
-    assert!(ripe(&store).await.is_empty(), "both go on");
+    assert!(ended(&store).await.is_empty(), "both go on");
     assert_eq!(claimed(&store, 1).await, [before, manual]);
     let _ = send(&store, outcome(manual, 2, succeeded())).await;
-    let found = ripe(&store).await;
-    assert_eq!((found[0].job, found[0].status), (manual, Some(JobStatus::Completed)));
-    assert_eq!(found[0].after, Some((before, Some(JobStatus::Dispatched))));
+    let last = read(&store, "a").await.last_run.expect("a run");
+    assert_eq!((last.job, last.status), (manual, Some(JobStatus::Completed)));
+    assert!(!last.has_ended(), "the run before it goes on");
+    assert_eq!(depends_on(&store, manual).await, [before]);
     let _ = send(&store, outcome(before, 1, succeeded())).await;
-    assert_eq!(
-        apply_steps(&store, vec![DependencyStep::End { job: manual, alert: None }]).await,
-        [true]
-    );
-    assert!(!store.is_watching().await.expect("read"));
+    assert_eq!(ended(&store).await, [before]);
+    assert_eq!(release(&store, &[before]).await, []);
+    assert!(read(&store, "a").await.last_run.expect("a run").has_ended());
+    assert!(!store.has_dependencies().await.expect("read"));
 }
 
 /// The end of the previous run releases the dependency and does not change the run beside it.
@@ -131,9 +131,9 @@ pub async fn a_run_beside_the_last_goes_on_as_it_is_once_that_has_ended(store: A
     let beside = run_one(&store, "a", 120, RunAfter::AlongsideLast).await;
     assert_eq!(claimed(&store, 1).await, [before, beside]);
     let _ = send(&store, outcome(before, 1, succeeded())).await;
-    assert_eq!(apply_steps(&store, vec![DependencyStep::Release { job: beside }]).await, [true]);
+    assert_eq!(release(&store, &[before]).await, []);
     assert_eq!(status(&store, beside).await, JobStatus::Dispatched);
-    assert!(!store.is_watching().await.expect("read"));
+    assert!(!store.has_dependencies().await.expect("read"));
 }
 
 /// A firing with rows alone moves the position and leaves the last run.
@@ -363,8 +363,8 @@ pub async fn a_slot_that_made_a_job_makes_no_other(store: AStore) {
     fire_one(&store, firing(&record, vec![run(&record, 61, RunAfter::Nothing)])).await;
 }
 
-/// Under an old term, firing, settling and pruning return `Deposed` and change nothing.
-pub async fn a_deposed_leader_fires_changes_and_prunes_nothing(store: AStore) {
+/// Under an old term, firing, releasing and pruning return `Deposed` and change nothing.
+pub async fn a_deposed_leader_fires_releases_and_prunes_nothing(store: AStore) {
     make(&store, "a").await;
     let first = run_one(&store, "a", 60, RunAfter::Nothing).await;
     let waits = run_one(&store, "a", 120, RunAfter::Last { cancel: false }).await;
@@ -376,18 +376,18 @@ pub async fn a_deposed_leader_fires_changes_and_prunes_nothing(store: AStore) {
     let fires = || vec![firing(&record, vec![run(&record, 180, RunAfter::Nothing)])];
     let fired = store.fire(fires(), Some(old), at(180)).await;
     assert!(matches!(fired, Err(StoreError::Deposed)), "{fired:?}");
-    let steps = || vec![DependencyStep::Release { job: waits }];
-    let results = store.apply_dependency_steps(steps(), old, at(180)).await;
-    assert!(matches!(results, Err(StoreError::Deposed)), "{results:?}");
+    let releases = || vec![Release { job: first, alert: None }];
+    let released = store.release(releases(), old, at(180)).await;
+    assert!(matches!(released, Err(StoreError::Deposed)), "{released:?}");
     let pruned = store.prune_slots(at(999), 9, old).await;
     assert!(matches!(pruned, Err(StoreError::Deposed)), "{pruned:?}");
     let found = read(&store, "a").await;
     assert_eq!((shown(&[found]), slots(&store, all_of("a")).await), before);
     assert_eq!(status(&store, waits).await, JobStatus::Created);
-    assert_eq!(ripe_jobs(&store).await, [waits]);
+    assert_eq!(ended(&store).await, [first]);
     // The new leader can still do the same.
     assert!(store.fire(fires(), Some(new), at(180)).await.expect("fired")[0].is_some());
-    let results = store.apply_dependency_steps(steps(), new, at(180)).await.expect("applied");
-    assert!(results[0].is_changed(), "{results:?}");
+    let released = store.release(releases(), new, at(180)).await.expect("released");
+    assert_eq!(released.admitted, [waits]);
     assert_eq!(store.prune_slots(at(999), 9, new).await.expect("pruned"), 3);
 }

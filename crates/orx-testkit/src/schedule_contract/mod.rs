@@ -13,8 +13,8 @@ use orx_model::wire::EnqueueRequest;
 use orx_model::{Incarnation, JobId, JobStatus, Timestamp};
 use orx_schedule::Schedule;
 use orx_store::{
-    DependencyResult, DependencyStep, Firing, Position, Run, RunAfter, RunDependency, SchedulePlan,
-    ScheduleRecord, SlotRequest, Templates, Term,
+    Firing, Position, Release, Released, Run, RunAfter, SchedulePlan, ScheduleRecord, SlotRequest,
+    Templates, Term,
 };
 
 use crate::make::{NOW, at, job, name, request};
@@ -55,13 +55,19 @@ macro_rules! schedule_contract {
             of_changes_at_once_one_is_made
             firings_of_two_schedules_and_claims_at_once_lose_nothing
             a_run_that_waits_is_ready_only_once_the_last_has_ended
+            every_way_to_end_a_job_releases_the_next
+            the_end_of_a_retried_job_is_followed_up_when_it_ends_again
             a_run_that_waits_for_none_is_ready_at_once
+            a_run_that_waits_for_one_that_has_ended_is_released
             a_last_run_is_asked_to_stop_once
+            a_last_run_that_stops_already_is_not_asked_again
             runs_of_one_firing_go_one_after_the_other
-            a_waiting_run_that_is_cancelled_is_released_unchanged
+            a_run_after_a_cancelled_one_waits_for_the_run_before_both
+            a_chain_of_runs_that_end_together_is_released_at_once
+            a_job_with_several_parents_waits_for_all
             a_waiting_run_expires
-            a_run_with_an_alert_has_a_dependency_until_it_ends
-            two_steps_of_one_run_in_a_batch_apply_in_turn
+            a_run_has_its_alert_until_it_ends
+            one_job_released_twice_in_a_batch_is_released_once
             a_dependency_outlives_its_schedule
             a_row_takes_the_place_of_one_that_made_no_job
             a_slot_that_made_a_job_makes_no_other
@@ -70,7 +76,7 @@ macro_rules! schedule_contract {
             of_two_rows_of_one_slot_the_last_counts
             a_ledger_is_read_newest_first_page_by_page
             only_missed_slots_are_counted_and_only_those_recorded_since
-            a_deposed_leader_fires_changes_and_prunes_nothing
+            a_deposed_leader_fires_releases_and_prunes_nothing
             old_rows_are_pruned_a_limited_number_at_once
             a_long_ledger_is_cut_back_to_its_newest_rows
             imported_schedules_are_as_they_were
@@ -196,20 +202,29 @@ async fn claimed(store: &AStore, execution: u128) -> Vec<JobId> {
     claimed.iter().map(|claimed| claimed.dispatch.job).collect()
 }
 
-async fn ripe(store: &AStore) -> Vec<RunDependency> {
-    store.watched(100).await.expect("watched")
+/// Jobs whose end has to be followed up.
+async fn ended(store: &AStore) -> Vec<JobId> {
+    store.follow_ups(100).await.expect("read").iter().map(|it| it.job).collect()
 }
 
-async fn ripe_jobs(store: &AStore) -> Vec<JobId> {
-    ripe(store).await.iter().map(|watched| watched.job).collect()
+async fn to_cancel(store: &AStore) -> Vec<JobId> {
+    store.jobs_to_cancel(100).await.expect("read")
 }
 
-async fn apply_steps(store: &AStore, steps: Vec<DependencyStep>) -> Vec<bool> {
-    step_results(store, steps).await.into_iter().map(DependencyResult::is_changed).collect()
+/// The jobs that a job depends on.
+async fn depends_on(store: &AStore, child: JobId) -> Vec<JobId> {
+    let (all, _) = store.dependencies().await.expect("read");
+    all.iter().filter(|it| it.child == child).map(|it| it.parent).collect()
 }
 
-async fn step_results(store: &AStore, steps: Vec<DependencyStep>) -> Vec<DependencyResult> {
-    store.apply_dependency_steps(steps, store.term, at(70)).await.expect("applied")
+/// Follows up the ends of these jobs. Returns the jobs that are pending now.
+async fn release(store: &AStore, jobs: &[JobId]) -> Vec<JobId> {
+    let releases = jobs.iter().map(|job| Release { job: *job, alert: None }).collect();
+    released(store, releases).await.admitted
+}
+
+async fn released(store: &AStore, releases: Vec<Release>) -> Released {
+    store.release(releases, store.term, at(70)).await.expect("released")
 }
 
 /// How many jobs are in these statuses: created, pending, and all.

@@ -2,14 +2,14 @@
 
 use orx_model::schedule::{Due, SkipReason, Slot, SlotOutcome};
 use orx_model::{JobId, JobStatus};
-use orx_store::{Paused, RunAfter, RunDependency, ScheduleRecord};
+use orx_store::{Dependency, Paused, RunAfter, RunAlert, ScheduleRecord};
 
 use super::{
-    all_of, fire_one, firing, make, missed, plan, ran_as, read, ripe_jobs, row, rows_only, run,
-    shown, slots,
+    all_of, counted, fire_one, firing, make, missed, plan, ran_as, read, release, row, rows_only,
+    run, run_one, shown, slots, to_cancel,
 };
 use crate::make::{at, job, name};
-use crate::store_contract::{AStore, cancel, cancel_of};
+use crate::store_contract::{AStore, cancel, cancel_of, status};
 
 /// An imported schedule reads as in its old store and continues; one with an id in use is skipped.
 pub async fn imported_schedules_are_as_they_were(store: AStore) {
@@ -28,7 +28,11 @@ pub async fn imported_schedules_are_as_they_were(store: AStore) {
         created_at: at(1),
         updated_at: at(2),
         runs: 12,
-        last_run: Some(orx_store::LastRun { job: ended, status: Some(JobStatus::Cancelled) }),
+        last_run: Some(orx_store::LastRun {
+            job: ended,
+            status: Some(JobStatus::Cancelled),
+            depends: false,
+        }),
     };
     let plain = ScheduleRecord { plan: plan("b", None), last_run: None, ..record.clone() };
     let rows = vec![
@@ -55,45 +59,55 @@ pub async fn imported_schedules_are_as_they_were(store: AStore) {
     assert_eq!(read(&store, "a").await.runs, 13);
 }
 
-/// Imported dependencies read as in their old store; one that exists is skipped.
+/// Imported dependencies and alerts read as in their old store; those that exist, or whose jobs do not, are
+/// skipped. A run that waits for none that exists is ready.
 pub async fn imported_dependencies_are_as_they_were(store: AStore) {
-    let mut jobs = Vec::new();
-    for _ in 0..3 {
-        jobs.push(crate::store_contract::add(&store, job()).await);
-    }
-    let ended = jobs[0];
+    make(&store, "a").await;
+    let first = run_one(&store, "a", 60, RunAfter::Nothing).await;
+    let waits = run_one(&store, "a", 120, RunAfter::Last { cancel: false }).await;
+    let other = crate::store_contract::add(&store, job()).await;
+    let ended = crate::store_contract::add(&store, job()).await;
     cancel(&store, cancel_of(ended)).await;
-    let watched = |job, after, on_failure| RunDependency {
-        job,
-        schedule: name("a"),
-        slot: Some(at(60)),
-        status: Some(JobStatus::Pending),
-        after,
-        cancel: false,
-        on_failure,
-    };
+    let of = |parent, child, cancel| Dependency { parent, child, cancel };
     let from = vec![
-        watched(jobs[2], Some((jobs[1], Some(JobStatus::Pending))), None),
-        watched(jobs[1], None, Some(job())),
-        RunDependency {
-            slot: None,
-            status: None,
-            cancel: true,
-            ..watched(JobId(900), Some((ended, Some(JobStatus::Cancelled))), None)
-        },
+        of(first, waits, true),
+        of(other, waits, true),
+        of(ended, other, false),
+        of(JobId(900), waits, false),
+        of(first, JobId(900), false),
     ];
-    store.import_watched(from.clone()).await.expect("imported");
-    let shown = |watched: &[RunDependency]| -> Vec<String> {
-        watched.iter().map(|watched| format!("{watched:?}")).collect()
+    let alert = |job, schedule| RunAlert {
+        job,
+        schedule: name(schedule),
+        slot: (job == waits).then_some(at(60)),
+        on_failure: crate::make::job(),
     };
-    let mut expected = from.clone();
-    expected.sort_by_key(|watched| watched.job);
-    let found = store.all_watched().await.expect("read");
-    assert_eq!(shown(&found), shown(&expected));
-    assert_eq!(ripe_jobs(&store).await, [JobId(900)]);
-    // A dependency that exists is skipped.
-    let other = RunDependency { schedule: name("b"), ..from[0].clone() };
-    store.import_watched(vec![other]).await.expect("imported");
-    assert_eq!(shown(&store.all_watched().await.expect("read")), shown(&expected));
-    assert!(store.watched(0).await.expect("read").is_empty());
+    let alerts = vec![alert(waits, "a"), alert(ended, "a"), alert(JobId(900), "a")];
+    for _ in 0..2 {
+        store.import_dependencies(from.clone(), alerts.clone()).await.expect("imported");
+        let (found, alerts) = store.dependencies().await.expect("read");
+        let expected =
+            vec![of(first, waits, false), of(other, waits, true), of(ended, other, false)];
+        assert_eq!(found, expected, "ordered by parent and child");
+        let shown: Vec<_> =
+            alerts.iter().map(|it| (it.job, it.schedule.as_str(), it.slot)).collect();
+        assert_eq!(shown, [(waits, "a", Some(at(60))), (ended, "a", None)]);
+    }
+    store.import_dependencies(Vec::new(), vec![alert(ended, "b")]).await.expect("imported");
+    assert_eq!(store.dependencies().await.expect("read").1[1].schedule.as_str(), "a");
+    assert_eq!(super::ended(&store).await, [ended]);
+    assert_eq!(to_cancel(&store).await, [other]);
+    assert_eq!(release(&store, &[ended]).await, []);
+
+    // Of a run that waits, the job that it waits for was not imported.
+    let record = read(&store, "a").await;
+    let mut export = store.export(Some(JobId(waits.0 - 1)), 1).await.expect("read").remove(0);
+    export.job.id = JobId(50);
+    export.job.spec.key = None;
+    assert_eq!(store.import(vec![export]).await.expect("imported"), 1);
+    let lost = vec![of(JobId(49), JobId(50), false)];
+    store.import_dependencies(lost, Vec::new()).await.expect("imported");
+    assert_eq!(status(&store, JobId(50)).await, JobStatus::Pending);
+    assert_eq!(counted(&store).await, (1, 3, 5));
+    assert_eq!(record.last_run.map(|run| run.job), Some(waits));
 }

@@ -86,8 +86,8 @@ pub(crate) struct Unreadable {
     pub(crate) log_chunks: u64,
     pub(crate) keys: u64,
     pub(crate) slots: u64,
-    /// Run dependencies: runs that wait for another run, or have an alert.
-    pub(crate) watched: u64,
+    /// Dependencies of jobs, and alerts of runs.
+    pub(crate) dependencies: u64,
     pub(crate) tokens: u64,
 }
 
@@ -107,7 +107,7 @@ impl Unreadable {
             ("log chunks", self.log_chunks),
             ("keys", self.keys),
             ("rows of ledgers", self.slots),
-            ("run dependencies", self.watched),
+            ("run dependencies", self.dependencies),
             ("tokens", self.tokens),
         ];
         counts.into_iter().filter(|(_, count)| *count > 0)
@@ -358,7 +358,7 @@ impl Both<'_> {
             }
         }
         copied.keys = self.keys().await.map_err(store_error)?;
-        let (slots, watched) = self.schedules(&mut copied).await.map_err(store_error)?;
+        let (slots, dependencies) = self.schedules(&mut copied).await.map_err(store_error)?;
         let tokens = self.tokens(&mut copied).await.map_err(store_error)?;
         let rows = source.row_counts().await.map_err(store_error)?;
         let unreadable = &mut copied.unreadable;
@@ -366,7 +366,7 @@ impl Both<'_> {
         unreadable.log_chunks = rows.log_chunks.saturating_sub(copied.log_chunks);
         unreadable.keys = rows.keys.saturating_sub(copied.keys);
         unreadable.slots = rows.slots.saturating_sub(slots);
-        unreadable.watched = rows.watched.saturating_sub(watched);
+        unreadable.dependencies = rows.dependencies.saturating_sub(dependencies);
         unreadable.tokens = rows.tokens.saturating_sub(tokens);
         let next = source.next_job().await.map_err(store_error)?;
         target.skip_jobs(next).await.map_err(store_error)?;
@@ -455,7 +455,7 @@ impl Both<'_> {
     }
 
     /// Copies each schedule with its ledger in one transaction, so that an interrupted copy contains it whole
-    /// or not at all. Returns the numbers of ledger rows and run dependencies that were read.
+    /// or not at all. Returns the numbers of ledger rows, and of dependencies and alerts, that were read.
     async fn schedules(&mut self, copied: &mut Copied) -> Result<(u64, u64), StoreError> {
         let (mut rows, mut after) = (0, None);
         loop {
@@ -475,10 +475,10 @@ impl Both<'_> {
             self.source.renew().await?;
             self.target.renew().await?;
         }
-        let watched = self.source.store.all_watched().await?;
-        let runs = watched.len() as u64;
-        self.target.store.import_watched(watched).await?;
-        Ok((rows, runs))
+        let (dependencies, alerts) = self.source.store.dependencies().await?;
+        let count = (dependencies.len() + alerts.len()) as u64;
+        self.target.store.import_dependencies(dependencies, alerts).await?;
+        Ok((rows, count))
     }
 
     async fn ledger(&self, id: &Name) -> Result<Vec<Slot>, StoreError> {

@@ -1,6 +1,6 @@
-//! Decides what a due schedule does, and when a run that depends on another run starts. No I/O.
+//! Decides what a due schedule does, and which alert follows the end of a run. No I/O.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,22 +10,17 @@ use orx_model::{JobId, JobSpec, JobStatus, Timestamp};
 use orx_schedule::overlap::{Decision, PreviousRuns, decide_all};
 use orx_schedule::{CatchUpPlan, MissedRange, Timing, missed};
 use orx_store::{
-    DependencyStep, Firing, Position, Rewind, Run, RunAfter, RunDependency, ScheduleRecord,
+    Firing, FollowUp, Position, Release, Rewind, Run, RunAfter, RunAlert, ScheduleRecord,
 };
 use serde::Serialize;
 
 /// Decides what a schedule does now: which slots run, which the ledger records as skipped or missed, and
 /// when the schedule fires next. Empty if the schedule is not due.
 ///
-/// `held`: the result of [`held`]. `ran`: the slots up to [`horizon`] that already made a job, by the
+/// `ran`: the slots up to [`horizon`] that already made a job, by the
 /// ledger. The clock shows them again after it was set back, and none of them runs twice.
 #[must_use]
-pub fn decide(
-    record: &ScheduleRecord,
-    held: &BTreeSet<JobId>,
-    ran: &BTreeSet<Timestamp>,
-    now: Timestamp,
-) -> Firing {
+pub fn decide(record: &ScheduleRecord, ran: &BTreeSet<Timestamp>, now: Timestamp) -> Firing {
     let (plan, position) = (&record.plan, record.plan.position);
     let spec = &plan.spec;
     let timing = spec.timing();
@@ -43,7 +38,7 @@ pub fn decide(
     rows.extend(due.missed.iter().map(|slot| row(*slot, SlotOutcome::Missed)));
 
     let left = spec.max_runs.map(|most| most.saturating_sub(record.runs));
-    let decided = decide_all(spec.overlap, &due.fire, before(record, held), left);
+    let decided = decide_all(spec.overlap, &due.fire, before(record), left);
     let tolerance = u128::from(spec.tolerance_ms);
     let mut late = rows.clone();
     for (firing, decision) in &decided.slots {
@@ -205,76 +200,29 @@ pub(crate) fn clock_set(record: &ScheduleRecord, by_ms: i64, now: Timestamp) -> 
 }
 
 /// The state of the schedule's previous run.
-fn before(record: &ScheduleRecord, held: &BTreeSet<JobId>) -> PreviousRuns {
+fn before(record: &ScheduleRecord) -> PreviousRuns {
     match record.last_run {
-        Some(run) if held.contains(&run.job) => PreviousRuns::Running,
         Some(run) if run.has_ended() => PreviousRuns::Ended,
         Some(run) if run.status == Some(JobStatus::Created) => PreviousRuns::Waiting,
+        // It goes on, or an earlier run does that it depends on.
         Some(_) => PreviousRuns::Running,
         None => PreviousRuns::Ended,
     }
 }
 
-/// The next step for a run with a dependency or a failure handler.
-#[derive(Debug)]
-pub(crate) enum RunStep {
-    /// A change that the store makes.
-    DependencyStep(DependencyStep),
-    /// Cancels the job, which the run waits for.
-    Cancel(JobId),
-}
-
-/// The steps that are possible now. Each is independent of the others.
-///
-/// The store holds the dependency of a run that was cancelled while it waited until the run before it has
-/// ended, and a later run waits for that one too. So no run starts while an earlier one still goes on.
+/// Whether the last run has ended, but depends on an earlier run. That run may have ended too: the store
+/// knows once its end has been followed up.
 #[must_use]
-pub(crate) fn steps(runs: &[RunDependency]) -> Vec<RunStep> {
-    let index = by_job(runs);
-    runs.iter().filter_map(|run| step(run, &index)).collect()
+pub(crate) fn may_have_ended(record: &ScheduleRecord) -> bool {
+    record.last_run.is_some_and(|run| run.depends && run.status.is_none_or(JobStatus::is_final))
 }
 
-/// Runs that ended while they waited, and whose dependency has not ended.
+/// The release of the jobs that wait for a job that ended, with its alert if it failed.
 #[must_use]
-pub fn held(runs: &[RunDependency]) -> BTreeSet<JobId> {
-    let index = by_job(runs);
-    let held = runs.iter().filter(|run| ended(run.status) && waits_for(run, &index).is_some());
-    held.map(|run| run.job).collect()
-}
-
-fn step(run: &RunDependency, index: &BTreeMap<JobId, &RunDependency>) -> Option<RunStep> {
-    if let Some(before) = waits_for(run, index) {
-        return run.cancel.then_some(RunStep::Cancel(before));
-    }
-    if ended(run.status) {
-        let failed = matches!(run.status, Some(JobStatus::Failed | JobStatus::TimedOut));
-        let alert = run.on_failure.as_ref().filter(|_| failed);
-        let alert = alert.map(|alert| failure_alert(alert, run));
-        return Some(RunStep::DependencyStep(DependencyStep::End { job: run.job, alert }));
-    }
-    run.after.map(|_| RunStep::DependencyStep(DependencyStep::Release { job: run.job }))
-}
-
-/// The job that has to end before this run starts.
-fn waits_for(run: &RunDependency, index: &BTreeMap<JobId, &RunDependency>) -> Option<JobId> {
-    let mut after = run.after;
-    while let Some((job, status)) = after {
-        if !ended(status) {
-            return Some(job);
-        }
-        // A run depends on older runs only, so this ends.
-        let before = index.get(&job).and_then(|before| before.after);
-        after = before.filter(|(before, _)| *before < job);
-    }
-    None
-}
-
-fn by_job(runs: &[RunDependency]) -> BTreeMap<JobId, &RunDependency> {
-    runs.iter().map(|run| (run.job, run)).collect()
-}
-
-fn ended(status: Option<JobStatus>) -> bool {
-    status.is_none_or(JobStatus::is_final)
+pub(crate) fn release(ended: &FollowUp) -> Release {
+    let failed = matches!(ended.status, JobStatus::Failed | JobStatus::TimedOut);
+    let alert = ended.alert.as_ref().filter(|_| failed);
+    Release { job: ended.job, alert: alert.map(|alert| failure_alert(alert, ended.status)) }
 }
 
 /// The arguments of an `--on-missed` job.
@@ -306,10 +254,10 @@ struct FailureArgs<'a> {
     status: JobStatus,
 }
 
-fn failure_alert(alert: &JobSpec, run: &RunDependency) -> JobSpec {
-    let status = run.status.unwrap_or(JobStatus::Failed);
-    let schedule = run.schedule.as_str();
-    with_args(alert, &FailureArgs { schedule, slot: run.slot, job: run.job, status })
+fn failure_alert(alert: &RunAlert, status: JobStatus) -> JobSpec {
+    let RunAlert { job, schedule, slot, on_failure } = alert;
+    let schedule = schedule.as_str();
+    with_args(on_failure, &FailureArgs { schedule, slot: *slot, job: *job, status })
 }
 
 fn with_args(alert: &JobSpec, args: &impl Serialize) -> JobSpec {

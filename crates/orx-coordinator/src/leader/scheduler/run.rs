@@ -1,5 +1,6 @@
-//! Fires schedules, makes jobs ready, and releases runs of schedules whose dependency ended. A pass
-//! does everything that is due by now. A part that fails stops no other part.
+//! Fires schedules, makes jobs ready, and follows up the ends of jobs: releases the jobs that wait for them,
+//! and enqueues the alerts of failed runs. A pass does everything that is due by now. A part that fails
+//! stops no other part.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,13 +10,13 @@ use orx_model::event::{JobRef, KnownEvent, ScheduleEvent};
 use orx_model::message::{ExecutionRef, Message};
 use orx_model::{JobId, JobSpec, JobStatus, Name, Timestamp};
 use orx_store::{
-    CancelAnswer, CancelCommand, DependencyResult, DependencyStep, Fired, Firing, Result, Run,
-    RunAfter, ScheduleRecord, SlotRequest, StoreError, Term,
+    CancelAnswer, CancelCommand, Fired, Firing, FollowUp, Released, Result, Run, RunAfter,
+    ScheduleRecord, SlotRequest, StoreError, Term,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::clock_state::{CLOCK_EVERY, ClockState};
-use super::plan::{self, RunStep};
+use super::plan;
 use crate::health::RETRY;
 use crate::leader::{is_over, pause};
 use crate::{Context, Now};
@@ -29,9 +30,12 @@ pub(super) const FIRE_MOST: u32 = 500;
 const FIRE_WRITES: usize = 5_000;
 /// Pause before a schedule is decided again that a person changed while it fired.
 const FIRE_AGAIN: Duration = Duration::from_millis(20);
-/// Runs whose dependencies are changed in one transaction, and the shortest time between two passes over them.
-const RECHECK_MOST: u32 = 500;
-const RECHECK_EVERY: Duration = Duration::from_millis(100);
+/// Jobs whose end is followed up in one transaction.
+const FOLLOW_UP_MOST: u32 = 500;
+/// Transactions that follow up the ends of jobs before due schedules are decided, at most.
+const FOLLOW_UP_ROUNDS: usize = 20;
+/// Shortest time between two reads of the jobs that ended, so that many ends share one.
+const FOLLOW_UP_EVERY: Duration = Duration::from_millis(20);
 /// Rows of a ledger read at once.
 const RAN_PAGE: u32 = 100;
 
@@ -47,13 +51,11 @@ pub struct Scheduler {
     read_at: Duration,
     /// Schedules whose firing the store could not write. They are left out until the next read.
     left_out: BTreeSet<Name>,
-    /// Some run of a schedule waits for another, or has a handler for its failure.
-    watching: bool,
-    /// When those runs are checked next; `None` while nothing has ended since.
-    recheck_at: Option<Timestamp>,
-    rechecked_at: Timestamp,
-    /// Runs whose cancel was requested for the next run of their schedule.
-    cancel_requested: BTreeSet<JobId>,
+    /// Some job waits for another, or has an alert.
+    has_dependencies: bool,
+    /// When the ends of jobs are followed up next; `None` while no job has ended since.
+    follow_up_at: Option<Timestamp>,
+    followed_up_at: Timestamp,
     pub(super) clock: ClockState,
 }
 
@@ -64,9 +66,9 @@ impl Scheduler {
     /// It cannot be read.
     pub async fn begin(context: Arc<Context>, term: Term) -> Result<Self> {
         let store = &context.store;
-        let (next_due, note, watching) =
-            tokio::join!(biased; store.next_due(), store.clock(), store.is_watching());
-        let (next_due, note, watching) = (next_due?, note?, watching?);
+        let (next_due, note, has_dependencies) =
+            tokio::join!(biased; store.next_due(), store.clock(), store.has_dependencies());
+        let (next_due, note, has_dependencies) = (next_due?, note?, has_dependencies?);
         let now = context.now();
         let mut clock = ClockState::default();
         if let Some(retain_until) = clock.begin(note, now) {
@@ -79,10 +81,9 @@ impl Scheduler {
             next_fire: Some(now.wall),
             read_at: now.mono + context.settings.monitor,
             left_out: BTreeSet::new(),
-            watching,
-            recheck_at: watching.then_some(now.wall),
-            rechecked_at: Timestamp::default(),
-            cancel_requested: BTreeSet::new(),
+            has_dependencies,
+            follow_up_at: has_dependencies.then_some(now.wall),
+            followed_up_at: Timestamp::default(),
             clock,
             context,
         })
@@ -124,7 +125,7 @@ impl Scheduler {
     /// When something becomes due next, as far as known.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
-        [self.next_due, self.next_fire, self.recheck_at].into_iter().flatten().min()
+        [self.next_due, self.next_fire, self.follow_up_at].into_iter().flatten().min()
     }
 
     fn wait(&self) -> Duration {
@@ -152,7 +153,7 @@ impl Scheduler {
         }
         collect_error(self.fire(now).await, &mut unfinished)?;
         collect_error(self.promote(now).await, &mut unfinished)?;
-        collect_error(self.recheck_dependencies(now).await, &mut unfinished)?;
+        collect_error(self.follow_up(now).await, &mut unfinished)?;
         self.context.idle.scheduler(self.next_due().is_none());
         Ok(unfinished)
     }
@@ -162,7 +163,7 @@ impl Scheduler {
         let due = [self.context.wakeups.take_due(), self.context.wakes.take_due()];
         due.into_iter().flatten().for_each(|due| self.due_at(due));
         if self.context.wakes.take_ended() {
-            self.recheck_runs(self.context.now());
+            self.job_ended(self.context.now());
         }
     }
 
@@ -181,12 +182,12 @@ impl Scheduler {
         let ever = Timestamp::from_millis(i64::MIN);
         let outlook = store.outlook(ever).await?;
         (self.next_due, self.next_fire) = (outlook.next_due, outlook.next_fire);
-        self.watching = outlook.watching;
+        self.has_dependencies = outlook.dependencies;
         if outlook.ready {
             self.jobs_became_ready();
         }
         self.left_out.clear();
-        self.recheck_runs(now);
+        self.job_ended(now);
         self.read_at = now.mono + self.context.settings.monitor;
         Ok(())
     }
@@ -205,7 +206,7 @@ impl Scheduler {
             self.jobs_became_ready();
         }
         if !promoted.expired.is_empty() {
-            self.recheck_runs(now);
+            self.job_ended(now);
         }
         let due = promoted
             .due
@@ -242,16 +243,18 @@ impl Scheduler {
         }
         let (mut due, mut more) = self.due_schedules(now).await?;
         // A manual run of a person may have added dependencies.
-        if !self.watching {
-            self.watching = self.context.store.is_watching().await?;
-            self.recheck_runs(now);
+        if !self.has_dependencies {
+            self.has_dependencies = self.context.store.has_dependencies().await?;
+            self.job_ended(now);
         }
-        let held =
-            if self.watching && !due.is_empty() { self.held().await? } else { BTreeSet::new() };
+        if due.iter().any(plan::may_have_ended) {
+            self.release_all(now).await?;
+            (due, more) = self.due_schedules(now).await?;
+        }
         self.clock.retried = std::mem::take(&mut self.clock.unfired);
         let (mut fires, mut writes): (Vec<Firing>, usize) = (Vec::new(), 0);
         for record in &due {
-            let fire = self.decide(record, &held, now).await?;
+            let fire = self.decide(record, now).await?;
             writes += fire.runs.len() + fire.rows.len();
             if !fires.is_empty() && writes > FIRE_WRITES {
                 break;
@@ -260,19 +263,19 @@ impl Scheduler {
         }
         more |= fires.len() < due.len();
         due.truncate(fires.len());
-        let watches = |run: &Run| run.on_failure.is_some() || run.after != RunAfter::Nothing;
-        let watched = fires.iter().flat_map(|fire| &fire.runs).any(watches);
+        let depends = |run: &Run| run.on_failure.is_some() || run.after != RunAfter::Nothing;
+        let depend = fires.iter().flat_map(|fire| &fire.runs).any(depends);
         let runs = fires.iter().any(|fire| !fire.runs.is_empty() || !fire.alerts.is_empty());
         let fired = match self.fire_all(fires, now).await {
-            Err(StoreError::Backend { .. }) => self.fire_singly(&due, &held, now).await?,
+            Err(StoreError::Backend { .. }) => self.fire_singly(&due, now).await?,
             fired => fired?,
         };
         if runs {
             self.jobs_became_ready();
         }
-        if watched {
-            self.watching = true;
-            self.recheck_runs(now);
+        if depend {
+            self.has_dependencies = true;
+            self.job_ended(now);
         }
         // These are decided again with the slots that ran; a schedule that was, waits a moment.
         let retry = self.clock.unfired.iter().any(|id| !self.clock.retried.contains(id));
@@ -288,18 +291,13 @@ impl Scheduler {
     }
 
     /// Decides what a due schedule does.
-    async fn decide(
-        &mut self,
-        record: &ScheduleRecord,
-        held: &BTreeSet<JobId>,
-        now: Now,
-    ) -> Result<Firing> {
+    async fn decide(&mut self, record: &ScheduleRecord, now: Now) -> Result<Firing> {
         let again = self.clock.retried.contains(record.id()) || plan::is_again(record);
-        let mut fire = plan::decide(record, held, &BTreeSet::new(), now.wall);
+        let mut fire = plan::decide(record, &BTreeSet::new(), now.wall);
         // Where rows are written, slots that made a job before are left out.
         if again || !fire.rows.is_empty() || plan::is_late(&fire) {
             let ran = self.ran(record, record.plan.position.handled, now).await?;
-            fire = plan::decide(record, held, &ran, now.wall);
+            fire = plan::decide(record, &ran, now.wall);
         }
         if let Some(by_ms) = self.clock.forward_by
             && plan::is_late(&fire)
@@ -330,18 +328,6 @@ impl Scheduler {
             if is_last || before.is_none_or(|before| before <= after) {
                 return Ok(ran);
             }
-        }
-    }
-
-    /// See [`plan::held`].
-    async fn held(&self) -> Result<BTreeSet<JobId>> {
-        let mut most = RECHECK_MOST;
-        loop {
-            let watched = self.context.store.watched(most).await?;
-            if watched.len() < most as usize {
-                return Ok(plan::held(&watched));
-            }
-            most = most.saturating_mul(4);
         }
     }
 
@@ -392,15 +378,10 @@ impl Scheduler {
     }
 
     /// Fires each schedule alone. One whose firing the store cannot write is left out until the next read.
-    async fn fire_singly(
-        &mut self,
-        due: &[ScheduleRecord],
-        held: &BTreeSet<JobId>,
-        now: Now,
-    ) -> Result<usize> {
+    async fn fire_singly(&mut self, due: &[ScheduleRecord], now: Now) -> Result<usize> {
         let mut fired = 0;
         for record in due {
-            let fire = self.decide(record, held, now).await?;
+            let fire = self.decide(record, now).await?;
             match self.fire_all(vec![fire], now).await {
                 Ok(done) => fired += done,
                 Err(error @ StoreError::Backend { .. }) => {
@@ -414,110 +395,101 @@ impl Scheduler {
         Ok(fired)
     }
 
-    /// The steps for runs with a dependency or a failure handler, and whether there may be more.
-    async fn steps(&mut self) -> Result<(Vec<RunStep>, bool)> {
-        let mut most = RECHECK_MOST;
-        loop {
-            let watched = self.context.store.watched(most).await?;
-            let mut steps = plan::steps(&watched);
-            let asked = |step: &RunStep| match step {
-                RunStep::Cancel(job) => Some(*job),
-                RunStep::DependencyStep(_) => None,
-            };
-            let wanted: BTreeSet<JobId> = steps.iter().filter_map(asked).collect();
-            self.cancel_requested.retain(|job| wanted.contains(job));
-            steps
-                .retain(|step| asked(step).is_none_or(|job| !self.cancel_requested.contains(&job)));
-            let full = watched.len() >= most as usize;
-            // Those for which there is nothing to do yet must not hide others.
-            if !steps.is_empty() || !full {
-                return Ok((steps, full));
-            }
-            most = most.saturating_mul(4);
+    /// A job ended, and another may wait for it.
+    fn job_ended(&mut self, now: Now) {
+        if self.has_dependencies {
+            let at = now.wall.max(self.followed_up_at.saturating_add(FOLLOW_UP_EVERY));
+            // After the clock was set back, `followed_up_at` may be hours ahead of it.
+            let at = at.min(now.wall.saturating_add(FOLLOW_UP_EVERY));
+            self.follow_up_at = Some(self.follow_up_at.map_or(at, |known| known.min(at)));
         }
     }
 
-    /// A job ended, and a run may wait for it.
-    fn recheck_runs(&mut self, now: Now) {
-        if self.watching {
-            let at = now.wall.max(self.rechecked_at.saturating_add(RECHECK_EVERY));
-            // After the clock was set back, `rechecked_at` may be hours ahead of it.
-            let at = at.min(now.wall.saturating_add(RECHECK_EVERY));
-            self.recheck_at = Some(self.recheck_at.map_or(at, |known| known.min(at)));
-        }
-    }
-
-    /// Releases runs whose predecessor has ended, cancels predecessors, and makes alert jobs for failed runs.
+    /// Releases the jobs that wait for jobs that ended, enqueues the alerts of failed runs, and cancels
+    /// previous runs.
     ///
     /// # Errors
     /// Some of it was not done.
-    pub async fn recheck_dependencies(&mut self, now: Now) -> Result<()> {
-        if self.recheck_at.is_none_or(|at| at > now.wall) {
+    pub async fn follow_up(&mut self, now: Now) -> Result<()> {
+        if self.follow_up_at.is_none_or(|at| at > now.wall) {
             return Ok(());
         }
-        let (steps, full) = self.steps().await?;
-        let mut dependency_steps = Vec::new();
-        let mut cancels: BTreeSet<JobId> = BTreeSet::new();
-        for step in steps {
-            match step {
-                RunStep::DependencyStep(step) => dependency_steps.push(step),
-                RunStep::Cancel(job) => _ = cancels.insert(job),
-            }
-        }
-        let again = full || !dependency_steps.is_empty() || !cancels.is_empty();
-        let store = Arc::clone(&self.context.store);
-        if !dependency_steps.is_empty() {
-            let jobs: Vec<JobId> = dependency_steps.iter().map(DependencyStep::job).collect();
-            let results =
-                store.apply_dependency_steps(dependency_steps, self.term, now.wall).await?;
-            self.jobs_became_ready();
-            let event = |(job, result): (JobId, DependencyResult)| match result {
-                DependencyResult::Admitted => {
-                    Some(moved(job, Some(JobStatus::Created), JobStatus::Pending))
-                }
-                DependencyResult::Alerted(alert) => Some(KnownEvent::JobAccepted {
-                    job: alert.into(),
-                    to: Some(JobStatus::Pending),
-                }),
-                DependencyResult::Unchanged | DependencyResult::Changed => None,
-            };
-            self.context.publish(jobs.into_iter().zip(results).filter_map(event), now);
-        }
-        if !cancels.is_empty() {
-            let command = |id: &JobId| CancelCommand {
-                id: *id,
-                reason: Some("the next run of its schedule is due".to_owned()),
-                by: Some("orx".to_owned()),
-                force: false,
-                expected: None,
-            };
-            let commands = cancels.iter().map(command).collect();
-            let answers = store.cancel(commands, now.wall).await?;
-            self.cancel_requested.extend(&cancels);
-            let (mut orders, mut events) = (Vec::new(), Vec::new());
-            for (job, answer) in cancels.into_iter().zip(answers) {
-                match answer {
-                    CancelAnswer::Cancelling { worker, execution, .. } => {
-                        let executions = vec![ExecutionRef { job, execution }];
-                        orders.push((worker, Message::JobCancel { executions }));
-                        events.push(KnownEvent::JobCancelling { job: job.into() });
-                    }
-                    CancelAnswer::Cancelled { .. } => {
-                        events.push(moved(job, None, JobStatus::Cancelled))
-                    }
-                    _ => {}
-                }
-            }
-            self.context.post.send(orders, now.wall);
-            self.context.publish(events, now);
-        }
-        self.rechecked_at = now.wall;
-        self.recheck_at = None;
-        self.watching = store.is_watching().await?;
-        if again {
-            self.recheck_runs(now);
+        let released = self.release_ended(now).await?;
+        let cancelled = self.cancel_previous(now).await?;
+        self.followed_up_at = now.wall;
+        self.follow_up_at = None;
+        self.has_dependencies = self.context.store.has_dependencies().await?;
+        if released || cancelled {
+            self.job_ended(now);
         }
         Ok(())
+    }
+
+    /// Follows up every end of a job that the store shows now, within bounds.
+    async fn release_all(&mut self, now: Now) -> Result<()> {
+        for _ in 0..FOLLOW_UP_ROUNDS {
+            if !self.release_ended(now).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows up the ends of a batch of jobs. Returns whether there may be more.
+    async fn release_ended(&mut self, now: Now) -> Result<bool> {
+        let store = Arc::clone(&self.context.store);
+        let ended: Vec<FollowUp> = store.follow_ups(FOLLOW_UP_MOST).await?;
+        if ended.is_empty() {
+            return Ok(false);
+        }
+        let releases = ended.iter().map(plan::release).collect();
+        let Released { admitted, alerts } = store.release(releases, self.term, now.wall).await?;
+        if !admitted.is_empty() || !alerts.is_empty() {
+            self.jobs_became_ready();
+        }
+        let admitted = admitted
+            .into_iter()
+            .map(|job| moved(job, Some(JobStatus::Created), JobStatus::Pending));
+        let alerts = alerts.into_iter().map(|alert| KnownEvent::JobAccepted {
+            job: alert.into(),
+            to: Some(JobStatus::Pending),
+        });
+        self.context.publish(admitted.chain(alerts), now);
+        Ok(true)
+    }
+
+    /// Cancels previous runs for the next runs of their schedules. Returns whether there may be more.
+    async fn cancel_previous(&mut self, now: Now) -> Result<bool> {
+        let store = Arc::clone(&self.context.store);
+        let jobs = store.jobs_to_cancel(FOLLOW_UP_MOST).await?;
+        if jobs.is_empty() {
+            return Ok(false);
+        }
+        let command = |id: &JobId| CancelCommand {
+            id: *id,
+            reason: Some("the next run of its schedule is due".to_owned()),
+            by: Some("orx".to_owned()),
+            force: false,
+            expected: None,
+        };
+        let answers = store.cancel(jobs.iter().map(command).collect(), now.wall).await?;
+        let (mut orders, mut events) = (Vec::new(), Vec::new());
+        for (job, answer) in jobs.into_iter().zip(answers) {
+            match answer {
+                CancelAnswer::Cancelling { worker, execution, .. } => {
+                    let executions = vec![ExecutionRef { job, execution }];
+                    orders.push((worker, Message::JobCancel { executions }));
+                    events.push(KnownEvent::JobCancelling { job: job.into() });
+                }
+                CancelAnswer::Cancelled { .. } => {
+                    events.push(moved(job, None, JobStatus::Cancelled))
+                }
+                _ => {}
+            }
+        }
+        self.context.post.send(orders, now.wall);
+        self.context.publish(events, now);
+        Ok(true)
     }
 }
 

@@ -28,6 +28,8 @@ async fn frequent_statements_read_an_index_in_its_order() {
         (due, "jobs_due"),
         (live, "jobs_status"),
         (of_worker, "jobs_live"),
+        (dependencies::FOLLOW_UPS, "jobs_follow_up"),
+        (dependencies::TO_CANCEL, "dependencies_cancel"),
         (retention::DELETE_LOGS, "SEARCH logs USING PRIMARY KEY (job=? AND attempt=? AND seq=?)"),
     ];
     let conn = open::reader(&folder.path().join("orx.db")).expect("a reader");
