@@ -60,7 +60,7 @@ HANDLERS = {"python.sum": py_sum, "python.count": py_count}
 
 
 def fail(why):
-    """Ends the process; any thread may call it."""
+    """Stops the process; any thread may call it."""
     print(why, file=sys.stderr, flush=True)
     os._exit(1)
 

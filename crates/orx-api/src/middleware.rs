@@ -40,7 +40,7 @@ pub(crate) async fn around(State(app): State<App>, request: Request, next: Next)
             Ok(response) => response,
             Err(_) => {
                 tracing::error!(route = route.as_deref(), "the handler of a request panicked");
-                let detail = "the handler of this request panicked; the server goes on";
+                let detail = "the handler of this request panicked; the server continues";
                 ProblemResponse(Problem::new(Code::Internal, detail)).into_response()
             }
         },

@@ -28,7 +28,7 @@ use crate::extract::{
 use crate::middleware::around;
 use crate::{App, gateway};
 
-/// How long a followed log goes on when the server ends.
+/// How long a followed log continues when the server stops.
 const LAST_LINES: Duration = Duration::from_secs(1);
 /// Most chunks of a batch's answer that wait for a slow reader.
 const BATCH_CHUNKS: usize = 4;
@@ -332,7 +332,7 @@ async fn logs(
     let permit = app.access.admit_watcher()?;
     let in_flight = app.settings.tracker.begin();
     let events = app.panel.logs(&caller, &job, &query).await?;
-    // When the server ends, the stream goes on for a moment: a job that ends with the server is seen to
+    // When the server stops, the stream continues briefly: a job that ends with the server is seen to
     // end. Afterwards the reader continues from its cursor, here or at another node.
     let closing = app.settings.closing.clone();
     let cut = async move {

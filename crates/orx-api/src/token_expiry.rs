@@ -1,4 +1,4 @@
-//! Ends a long poll or a stream when the token of its request expires or is revoked.
+//! Stops a long poll or a stream when the token of its request expires or is revoked.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Ends connections whose other end does not read its answers.
+//! Closes connections whose peer does not read its answers.
 
 use std::io;
 use std::pin::Pin;

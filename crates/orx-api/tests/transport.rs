@@ -284,7 +284,7 @@ async fn each_envelope_gets_a_receipt() {
 
 #[tokio::test]
 async fn a_worker_moves_on_when_its_coordinator_ends_and_its_events_arrive_at_the_next() {
-    // Nodes of one store know the same tokens.
+    // All nodes of one store know the same tokens.
     let store: Arc<dyn Store> = Arc::new(Memory::new());
     let first = node_on(&store, HeartbeatAnswer::default()).await;
     let second = node_on(&store, HeartbeatAnswer::default()).await;

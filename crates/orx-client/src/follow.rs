@@ -15,7 +15,7 @@ use crate::{Client, ConnectionEvent, POLL, Result, fill, unexpected, unreachable
 const SILENT: Duration = Duration::from_secs(20);
 
 impl Client {
-    /// Waits until the job is final or in `status`, and returns it. Goes on during an outage of a server
+    /// Waits until the job is final or in `status`, and returns it. Continues during an outage of a server
     /// that has answered before.
     ///
     /// # Errors
@@ -102,8 +102,8 @@ impl Client {
                             outage.server_is(self, condition, &mut report);
                         }
                         if matches!(other, LogEvent::Live {}) {
-                            // Of what comes from here on nothing is left out, though the link be
-                            // lost before any of it.
+                            // From here on the log is complete, even if the connection is lost
+                            // before the next line.
                             (query.tail, skips) = (None, false);
                         }
                         if on(other).is_break() {

@@ -4,7 +4,7 @@
 //!
 //! A call whose answer is lost may have been carried out. The client repeats reads by itself, and
 //! enqueues too: they carry an idempotency key, so a repeated one yields the same job. It repeats other
-//! changes only where a second one changes nothing more. [`Client::wait`] and [`Client::follow`] go on
+//! changes only where a second one changes nothing more. [`Client::wait`] and [`Client::follow`] continue
 //! across restarts of a server that has answered once, and neither lose nor repeat anything.
 
 mod address;

@@ -1,4 +1,4 @@
-//! How long calls go on without a server, and what they report meanwhile.
+//! How long calls wait for a server that does not answer, and what they report meanwhile.
 
 use std::sync::atomic::Ordering;
 

@@ -212,7 +212,7 @@ impl ControlPanel {
                 if at.saturating_since(now) > limits::DELAY_MAX {
                     let most = now.saturating_add(limits::DELAY_MAX);
                     let detail =
-                        format!("`run_at` is at most ten years ahead, `{most}`, found `{at}`");
+                        format!("`run_at` is at most ten years from now, `{most}`, found `{at}`");
                     return Err(bad(detail));
                 }
                 Some(at)

@@ -15,9 +15,9 @@ use orx_testkit::make::{self, NOW, name};
 const WORKER: Incarnation = Incarnation(7);
 const HOUR: i64 = 3_600;
 
-/// `seconds` after the start, on a wall clock that is `ahead` seconds ahead.
-fn at(seconds: u64, ahead: i64) -> Now {
-    let wall = make::at(i64::try_from(seconds).expect("small") + ahead);
+/// `seconds` after the start, on a wall clock that is `offset` seconds fast.
+fn at(seconds: u64, offset: i64) -> Now {
+    let wall = make::at(i64::try_from(seconds).expect("small") + offset);
     Now { wall, mono: Duration::from_secs(seconds) }
 }
 
@@ -88,7 +88,7 @@ fn overdue(watchlist: &mut Watchlist, live: &[Live], now: Now) -> Vec<JobId> {
 
 #[test]
 fn different_clocks_time_out_no_attempt_early() {
-    // How far ahead: the worker's clock, the old leader's, and the new leader's.
+    // How fast, in seconds: the worker's clock, the old leader's, and the new leader's.
     for (worker, before, now) in
         [(-HOUR, 0, 0), (HOUR, 0, 0), (0, -HOUR, 0), (0, 0, HOUR), (0, 0, -HOUR)]
     {
@@ -111,8 +111,11 @@ fn a_clock_jump_times_out_no_attempt_early() {
     let mut watchlist = Watchlist::new(Settings::default(), at(0, 0));
     let deadline = Some(make::at(HOUR));
     let live = [Live { deadline, ..attempt(NOW, Some(NOW)) }];
-    for (seconds, ahead) in [(0, 0), (5, 600), (10, -7_200), (15, 0), (20, 315_360_000), (30, 0)] {
-        assert!(overdue(&mut watchlist, &live, at(seconds, ahead)).is_empty(), "{seconds} {ahead}");
+    for (seconds, offset) in [(0, 0), (5, 600), (10, -7_200), (15, 0), (20, 315_360_000), (30, 0)] {
+        assert!(
+            overdue(&mut watchlist, &live, at(seconds, offset)).is_empty(),
+            "{seconds} {offset}"
+        );
     }
     assert!(overdue(&mut watchlist, &live, at(60, -7_200)).is_empty());
     assert_eq!(overdue(&mut watchlist, &live, at(60 + 41, -7_200)).len(), 1);
@@ -157,17 +160,18 @@ fn a_deadline_passes_by_the_wall_clock_as_well() {
 
 #[test]
 fn a_dispatch_is_asked_about_by_the_monotonic_clock_of_the_node() {
-    for ahead in [0, HOUR, -HOUR] {
+    for offset in [0, HOUR, -HOUR] {
         let mut table = WorkerTable::new(Settings::default());
-        table.register(registration(), None, at(0, ahead));
+        table.register(registration(), None, at(0, offset));
         let live = [attempt(NOW, None)];
         let mut asked = |seconds, beat| {
             let heartbeat = heartbeat(beat);
             let claimed = BTreeMap::new();
-            let reconciled = table.heartbeat(&heartbeat, &live, None, &claimed, at(seconds, ahead));
+            let reconciled =
+                table.heartbeat(&heartbeat, &live, None, &claimed, at(seconds, offset));
             reconciled.answer.asked.len()
         };
-        assert_eq!((asked(0, 1), asked(10, 2), asked(20, 3)), (0, 0, 1), "{ahead}");
+        assert_eq!((asked(0, 1), asked(10, 2), asked(20, 3)), (0, 0, 1), "{offset}");
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! A publisher never waits for a reader: it takes one short lock, and a reader that falls behind loses
 //! events. A reader gets every event that its filter takes, in the order of publication, or a
-//! [`News::Reset`] in place of events that it can no longer have: then it reads the store again and goes on.
+//! [`News::Reset`] in place of events that it can no longer have: then it reads the store again and continues.
 //! A reader that comes back with a cursor of another node, or of this node before a restart, is reset too.
 //!
 //! A service publishes its changes once they are committed:

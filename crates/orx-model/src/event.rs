@@ -325,7 +325,7 @@ names! {
         Queue = "queue",
         /// Schedules.
         Schedule = "schedule",
-        /// Nodes.
+        /// The nodes.
         Node = "node",
     }
 }

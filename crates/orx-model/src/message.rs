@@ -171,7 +171,7 @@ pub struct Notification {
     /// Worker records or directives changed.
     #[serde(default)]
     pub workers: bool,
-    /// Nodes joined or left, or the leader stepped down.
+    /// A node joined or left, or the leader stepped down.
     #[serde(default)]
     pub nodes: bool,
     /// Jobs that changed, or whose logs did.
@@ -366,7 +366,7 @@ names! {
 /// Load of a worker's host.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Load {
-    /// Busy share of all its cores since the previous heartbeat, 0 to 1.
+    /// Used share of all its cores since the previous heartbeat, 0 to 1.
     pub cpu: f64,
     /// Memory in use, bytes.
     pub memory_used_bytes: u64,

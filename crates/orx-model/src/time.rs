@@ -303,13 +303,13 @@ fn two(large: u64, large_unit: &str, small: u64, small_unit: &str) -> String {
     }
 }
 
-/// A change of a clock by milliseconds, for people: `ahead by 10m`, `back by 2h`.
+/// A change of a clock by milliseconds, for people: `forward by 10m`, `back by 2h`.
 #[must_use]
 pub fn jump_words(by_ms: i64) -> String {
     // In seconds, because two clocks are not read in the same moment.
     let seconds = by_ms.unsigned_abs().saturating_add(500) / 1_000;
     let by = format_duration(Duration::from_secs(seconds));
-    if by_ms < 0 { format!("back by {by}") } else { format!("ahead by {by}") }
+    if by_ms < 0 { format!("back by {by}") } else { format!("forward by {by}") }
 }
 
 /// A duration to the millisecond: parses to the same value.

@@ -224,7 +224,7 @@ impl Offsets {
         segment.start.max(wall.saturating_sub(segment.offset))
     }
 
-    /// The latest wall clock that has been shown up to `at`: ahead of the clock while an hour
+    /// The latest wall clock that has been shown up to `at`: later than the clock while an hour
     /// repeats. What is later has not been shown yet.
     pub(crate) fn highest(&self, at: i64) -> i64 {
         let mut segment = self.at(at);

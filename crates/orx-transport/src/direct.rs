@@ -241,7 +241,7 @@ impl EnvelopeQueue {
         taken
     }
 
-    /// Returns an item to its position, ahead of the items that were never taken.
+    /// Returns an item to its position, before the items that were never taken.
     fn put_back(&self, item: Item) {
         let mut waiting = lock(&self.waiting);
         let before = waiting.items.partition_point(|other| other.position < item.position);

@@ -145,7 +145,7 @@ pub trait Transport: Send + Sync {
     /// subscription is dropped, the next reader receives its unanswered deliveries.
     ///
     /// Returns once the subscription is connected. One that cannot connect within some seconds is
-    /// returned as well, and goes on trying.
+    /// returned as well, and continues to try.
     ///
     /// # Errors
     /// This process cannot read that channel; trying again does not help.

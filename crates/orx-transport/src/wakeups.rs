@@ -284,7 +284,7 @@ impl Wakeups {
         }
     }
 
-    /// Nodes joined or left, or the leader stepped down.
+    /// A node joined or left, or the leader stepped down.
     pub fn nodes(&self) {
         self.notify_others(|notification| notification.nodes = true);
     }

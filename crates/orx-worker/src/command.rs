@@ -25,7 +25,7 @@ pub enum CommandStdin {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenUnreachable {
-    /// It goes on, and its outcome counts if the attempt is still current: the restart of a coordinator
+    /// It continues, and its outcome counts if the attempt is still current: the restart of a coordinator
     /// does not discard an hour of work. Once the worker's lease has expired, another attempt may run
     /// beside it.
     #[default]

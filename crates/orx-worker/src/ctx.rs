@@ -62,13 +62,13 @@ pub enum CtxRequest {
         /// At most [`limits::RESULT_BYTES`] as JSON.
         value: serde_json::Value,
     },
-    /// Ends the attempt as snoozed, whatever its exit code: the job is due again without a retry being
+    /// Finishes the attempt as snoozed, whatever its exit code: the job is due again without a retry being
     /// used up.
     Snooze {
         /// Milliseconds from the end of the attempt until the job is due; at most ten years.
         for_ms: u64,
     },
-    /// Ends the attempt as failed, whatever its exit code.
+    /// Finishes the attempt as failed, whatever its exit code.
     Fail {
         /// Why, for people.
         message: String,

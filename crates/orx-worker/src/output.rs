@@ -21,7 +21,7 @@ use crate::runtime::Publisher;
 const FLUSH_AFTER: Duration = Duration::from_millis(100);
 /// It is shorter, this long, while the worker's attempts send few chunks that early.
 const PROMPT_AFTER: Duration = Duration::from_millis(15);
-/// The attempts of a worker share one early chunk for each of these, and may be ahead of that by
+/// The attempts of a worker share one early chunk for each of these, and may exceed that by
 /// [`PROMPT_ROW`]. So readers see lines at once where jobs print little, and lines cost few chunks where
 /// jobs print much.
 const PROMPT_EACH: Duration = Duration::from_millis(10);

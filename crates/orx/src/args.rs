@@ -122,7 +122,7 @@ pub(crate) enum TopLevelCommand {
         #[arg(value_name = "COMMAND|TOPIC")]
         words: Vec<String>,
     },
-    /// Ends the child processes of a killed worker; started by workers
+    /// Kills the child processes of a killed worker; started by workers
     #[command(name = "__guard", hide = true)]
     Guard {
         worker: String,

@@ -51,7 +51,7 @@ pub(crate) struct Locator {
     token: Option<String>,
     read_only: bool,
     start: Start,
-    /// Passed on to a server that is started here.
+    /// For a server that is started here.
     config_file: Option<PathBuf>,
     ui: Option<Ui>,
     /// A person or a service manager started the server that was found, or ordered its stop. Only

@@ -56,7 +56,12 @@ fn a_job_that_is_wrong_is_refused_before_anything_is_stored() {
     refused(&machine, &["enqueue", "x", "--in", "10"], 2, "10");
     refused(&machine, &["enqueue", "x", "--in", "3651d"], 2, "at most ten years (`3650d`)");
     refused(&machine, &["enqueue", "x", "--at", "noon"], 2, "noon");
-    refused(&machine, &["enqueue", "x", "--at", "2999-01-01"], 2, "at most ten years ahead, `20");
+    refused(
+        &machine,
+        &["enqueue", "x", "--at", "2999-01-01"],
+        2,
+        "at most ten years from now, `20",
+    );
     refused(&machine, &["enqueue", "x", "-p", "urgent"], 2, "urgent");
     refused(&machine, &["enqueue", "x", "--retries", "9999"], 2, "retries must be 0 to 1000");
     refused(&machine, &["enqueue", "x", "--on-lost", "panic"], 2, "panic");

@@ -23,13 +23,13 @@ fn machine(config: &str) -> Machine {
 }
 
 /// Waits until the server reads the new time.
-fn clock_is(machine: &Machine, ahead: i64) {
+fn clock_is(machine: &Machine, offset: i64) {
     until("the server reads its clock", || {
         let now = machine.json(["cluster", "status"])["now"].as_str().map(str::to_owned);
         let now: Timestamp = now.expect("a time").parse().expect("a time");
         let real = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let real = real.expect("after 1970").as_secs() as i64;
-        (now.as_millis() / 1_000 - real - ahead).abs() < 60
+        (now.as_millis() / 1_000 - real - offset).abs() < 60
     });
     std::thread::sleep(LOOKED);
 }
@@ -45,10 +45,10 @@ fn a_clock_that_is_set_ends_no_attempt_and_costs_no_outcome() {
     until("it runs", || machine.status("1") == "running");
 
     // By ten minutes, by years and back, by hours behind, and right again.
-    for ahead in [600, 10 * 365 * 24 * HOUR, -2 * HOUR, 0, 600] {
-        machine.set_clock(ahead);
-        clock_is(&machine, ahead);
-        assert_eq!(machine.status("1"), "running", "ahead by {ahead} s");
+    for offset in [600, 10 * 365 * 24 * HOUR, -2 * HOUR, 0, 600] {
+        machine.set_clock(offset);
+        clock_is(&machine, offset);
+        assert_eq!(machine.status("1"), "running", "fast by {offset} s");
     }
     std::fs::write(go, "").expect("a file");
 
@@ -84,7 +84,7 @@ fn runs_on(machine: &Machine, id: &str, more: usize) {
     assert_eq!((slots.len(), jobs.len()), (runs.len(), runs.len()), "{id}: {runs:?}");
 }
 
-/// The clock is years ahead for a while, with and without a restart before it is correct again, and is set
+/// The clock is years fast for a while, with and without a restart before it is correct again, and is set
 /// back by two hours: schedules continue within their period.
 fn schedules_go_on(mut machine: Machine) {
     let add = ["schedule", "add", "often", "--every", "1s", "--overlap", "allow", "orx.noop"];

@@ -93,7 +93,7 @@ impl WorkerTable {
     pub fn register(
         &mut self,
         registration: WorkerRegistration,
-        order: Option<WorkerDirective>,
+        directive: Option<WorkerDirective>,
         now: Now,
     ) -> HeartbeatAnswer {
         let entry = self.entries.entry(registration.incarnation).or_insert_with(|| WorkerEntry {
@@ -106,7 +106,7 @@ impl WorkerTable {
         });
         entry.registration = registration;
         entry.seen = now.mono;
-        self.answer(order, now)
+        self.answer(directive, now)
     }
 
     /// Takes over the state and capacity that a heartbeat reports.
@@ -136,17 +136,17 @@ impl WorkerTable {
     }
 
     /// Reconciles a worker with the store, which heals every lost message. `live`: its live attempts, read
-    /// from the store after the heartbeat came. `order`: what a person ordered. `claimed`: when this node
-    /// claimed or first read attempts, if it leads.
+    /// from the store after the heartbeat came. `directive`: what the operator requested. `claimed`: when
+    /// this node claimed or first read attempts, if it leads.
     pub fn heartbeat(
         &mut self,
         heartbeat: &WorkerHeartbeat,
         live: &[Live],
-        order: Option<WorkerDirective>,
+        directive: Option<WorkerDirective>,
         claimed: &BTreeMap<ExecutionId, Duration>,
         now: Now,
     ) -> Reconciled {
-        let mut answer = self.answer(order, now);
+        let mut answer = self.answer(directive, now);
         let ask_after = self.settings.ask_after;
         let held: BTreeMap<ExecutionId, &Live> =
             live.iter().map(|attempt| (attempt.execution, attempt)).collect();
@@ -213,12 +213,12 @@ impl WorkerTable {
         self.entries.retain(|_, entry| now.mono.saturating_sub(entry.seen) <= lease * 2);
     }
 
-    /// An answer that holds nothing but the order, and the times of the coordinator.
+    /// An answer that holds nothing but the directive, and the times of the coordinator.
     #[must_use]
-    pub(crate) fn answer(&self, order: Option<WorkerDirective>, now: Now) -> HeartbeatAnswer {
+    pub(crate) fn answer(&self, directive: Option<WorkerDirective>, now: Now) -> HeartbeatAnswer {
         HeartbeatAnswer {
-            drain: order == Some(WorkerDirective::Drain),
-            fenced: order == Some(WorkerDirective::Fence),
+            drain: directive == Some(WorkerDirective::Drain),
+            fenced: directive == Some(WorkerDirective::Fence),
             takes_back: true,
             lease_ms: self.settings.lease.as_millis() as u64,
             heartbeat_ms: self.settings.heartbeat.as_millis() as u64,

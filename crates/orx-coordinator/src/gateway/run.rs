@@ -214,9 +214,9 @@ impl Answering {
         let mut end = None;
         for (call, put) in known.into_iter().zip(puts) {
             let answer = match put {
-                Ok(WorkerPut::Stored(order)) => {
+                Ok(WorkerPut::Stored(directive)) => {
                     let live = by_worker.remove(&call.request.worker()).unwrap_or_default();
-                    self.answer(&call.request, order, &live, now).await
+                    self.answer(&call.request, directive, &live, now).await
                 }
                 // Another node removed its row. It has to register again, if it still runs.
                 Ok(WorkerPut::Unregistered) => {
@@ -298,15 +298,15 @@ impl Answering {
     async fn answer(
         &mut self,
         request: &WorkerCall,
-        order: Option<orx_model::message::WorkerDirective>,
+        directive: Option<orx_model::message::WorkerDirective>,
         live: &[Live],
         now: Now,
     ) -> Result<HeartbeatAnswer, StoreError> {
         let context = Arc::clone(&self.context);
         let heartbeat = match request {
             WorkerCall::Registration(registration) => {
-                let answer = context.worker_table().register(registration.clone(), order, now);
-                context.slots().worker_registered(registration.clone(), order, now);
+                let answer = context.worker_table().register(registration.clone(), directive, now);
+                context.slots().worker_registered(registration.clone(), directive, now);
                 self.wake_leader();
                 let name = Some(registration.name.clone());
                 let worker = WorkerRef { incarnation: registration.incarnation, name };
@@ -336,9 +336,9 @@ impl Answering {
             let mut worker_table = context.worker_table();
             let change = worker_table.update(heartbeat, now);
             let of = change.moved_from.and_then(|_| worker_table.state_of(worker));
-            (change, of, worker_table.heartbeat(heartbeat, live, order, &claimed, now))
+            (change, of, worker_table.heartbeat(heartbeat, live, directive, &claimed, now))
         };
-        context.slots().worker_reported(heartbeat, order, now);
+        context.slots().worker_reported(heartbeat, directive, now);
         if change.for_leader {
             self.wake_leader();
         }

@@ -228,8 +228,8 @@ impl Leader {
         self.context.publish([what], self.context.now());
     }
 
-    /// Ends the term. The duties finish what is under way, so that no claimed job stays unsent; the store
-    /// refuses writes that come too late.
+    /// Finishes the term. The duties finish what is under way, so that no claimed job stays unsent; the
+    /// store refuses writes that come too late.
     async fn follow(&mut self) {
         let known = self.election.leader(self.context.now().mono);
         self.context.lead.set(known, None);
@@ -259,7 +259,7 @@ fn joined(ended: std::result::Result<Result<()>, tokio::task::JoinError>) -> Res
         Ok(ended) => ended,
         Err(error) if error.is_cancelled() => Ok(()),
         Err(error) => {
-            let action = "go on with a duty of the leader";
+            let action = "continue a duty of the leader";
             Err(StoreError::Backend { action, source: error.into() })
         }
     }

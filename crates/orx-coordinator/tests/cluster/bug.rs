@@ -190,7 +190,7 @@ pub(crate) fn beat(world: &World, heartbeat: WorkerHeartbeat) -> WorkerHeartbeat
     }
 }
 
-/// How far ahead the clock is with which a worker times its lease.
+/// How fast the clock is with which a worker times its lease.
 pub(crate) fn lease_clock(world: &World) -> Duration {
     let is_late = world.bug == Some(Bug::LeaseFromAnswer);
     if is_late { Duration::from_secs(20) } else { Duration::ZERO }

@@ -67,8 +67,8 @@ pub(crate) struct Node {
     suspended_until: Mutex<Option<Instant>>,
     /// Until then the node does not reach the store.
     pub(crate) no_store_until: Mutex<Option<Instant>>,
-    /// How far its clock is ahead, in milliseconds.
-    ahead_ms: AtomicI64,
+    /// How fast its clock is, in milliseconds.
+    offset_ms: AtomicI64,
     pub(crate) events: Mailbox,
     pub(crate) hints: Mailbox,
     pub(crate) inbox: Mailbox,
@@ -80,7 +80,7 @@ pub(crate) struct Node {
 
 impl Node {
     /// Starts a node, which the others see from now on.
-    pub(crate) async fn start(world: &Arc<World>, id: Incarnation, ahead_ms: i64) -> Arc<Self> {
+    pub(crate) async fn start(world: &Arc<World>, id: Incarnation, offset_ms: i64) -> Arc<Self> {
         let alone = world.alone;
         let node = Arc::new(Self {
             id,
@@ -88,7 +88,7 @@ impl Node {
             ending: AtomicBool::new(false),
             suspended_until: Mutex::new(None),
             no_store_until: Mutex::new(None),
-            ahead_ms: AtomicI64::new(ahead_ms),
+            offset_ms: AtomicI64::new(offset_ms),
             events: Mailbox::default(),
             hints: Mailbox::default(),
             inbox: Mailbox::default(),
@@ -141,15 +141,15 @@ impl Node {
     }
 
     pub(crate) fn clock(&self, world: &World) -> Now {
-        let ahead = self.ahead_ms.load(Ordering::Relaxed);
-        let wall = Timestamp::from_millis(world.wall().as_millis() + ahead);
+        let offset = self.offset_ms.load(Ordering::Relaxed);
+        let wall = Timestamp::from_millis(world.wall().as_millis() + offset);
         // The start of the monotonic clock differs from node to node.
         let since = Duration::from_secs(self.id.0 as u64 % 1_000);
         Now { wall, mono: since + world.elapsed() }
     }
 
-    pub(crate) fn set_clock(&self, ahead_ms: i64) {
-        self.ahead_ms.store(ahead_ms, Ordering::Relaxed);
+    pub(crate) fn set_clock(&self, offset_ms: i64) {
+        self.offset_ms.store(offset_ms, Ordering::Relaxed);
     }
 
     pub(crate) fn loses_store(&self, until: Instant) {
@@ -164,7 +164,7 @@ impl Node {
     pub(crate) fn die(&self) {
         self.alive.store(false, Ordering::Relaxed);
         self.died.cancel();
-        // Ends its tasks that wait for this token alone.
+        // Stops its tasks that wait for this token alone.
         self.stop.cancel();
     }
 

@@ -103,7 +103,7 @@ impl Run {
         Incarnation(self.ids)
     }
 
-    fn ahead(&self) -> i64 {
+    fn offset(&self) -> i64 {
         if self.world.kinds().clocks && self.roll(3) > 0 {
             self.world.draw(|rng| rng.random_range(-AHEAD_MS..AHEAD_MS))
         } else {
@@ -114,13 +114,13 @@ impl Run {
     /// Starts nodes and workers until their numbers are complete.
     async fn populate(&mut self) {
         while self.world.nodes().len() < self.most {
-            let (id, ahead) = (self.next_id(), self.ahead());
-            Node::start(&self.world, id, ahead).await;
+            let (id, offset) = (self.next_id(), self.offset());
+            Node::start(&self.world, id, offset).await;
         }
         // At the end one more worker, which takes every job.
         while self.world.workers().len() < 3 + usize::from(self.world.is_over()) {
-            let (id, ahead) = (self.next_id(), self.ahead());
-            Worker::start(&self.world, id, ahead);
+            let (id, offset) = (self.next_id(), self.offset());
+            Worker::start(&self.world, id, offset);
         }
     }
 
@@ -165,15 +165,15 @@ impl Run {
     }
 
     fn set_a_clock(&self) {
-        let ahead = self.ahead();
+        let offset = self.offset();
         if self.roll(2) == 0 {
             let Some(node) = self.world.some_node() else { return };
-            self.world.log(|| format!("the clock of node {} is ahead by {ahead} ms", node.id.0));
-            node.set_clock(ahead);
+            self.world.log(|| format!("the clock of node {} is fast by {offset} ms", node.id.0));
+            node.set_clock(offset);
         } else {
             let Some(worker) = self.world.some_worker() else { return };
-            self.world.log(|| format!("the clock of {} is ahead by {ahead} ms", worker.id.0));
-            worker.set_clock(ahead);
+            self.world.log(|| format!("the clock of {} is fast by {offset} ms", worker.id.0));
+            worker.set_clock(offset);
         }
     }
 

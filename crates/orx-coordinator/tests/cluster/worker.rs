@@ -45,7 +45,7 @@ pub(crate) struct Worker {
     /// The worker is suspended, and has not noticed the end of the suspension yet.
     suspended: AtomicBool,
     cut_off_until: Mutex<Option<Instant>>,
-    ahead_ms: AtomicI64,
+    offset_ms: AtomicI64,
     pub(crate) inbox: Mailbox,
     /// The node that gets its calls; `None`: the next call picks one.
     pub(crate) link: Mutex<Option<Incarnation>>,
@@ -70,7 +70,7 @@ pub(crate) enum Order {
 }
 
 impl Worker {
-    pub(crate) fn start(world: &Arc<World>, id: Incarnation, ahead_ms: i64) {
+    pub(crate) fn start(world: &Arc<World>, id: Incarnation, offset_ms: i64) {
         let (orders, ordered) = mpsc::channel(8);
         let worker = Arc::new(Self {
             id,
@@ -79,7 +79,7 @@ impl Worker {
             suspended_until: Mutex::new(None),
             suspended: AtomicBool::new(false),
             cut_off_until: Mutex::new(None),
-            ahead_ms: AtomicI64::new(ahead_ms),
+            offset_ms: AtomicI64::new(offset_ms),
             inbox: Mailbox::default(),
             link: Mutex::new(None),
             running: Mutex::default(),
@@ -139,8 +139,8 @@ impl Worker {
         }
     }
 
-    pub(crate) fn set_clock(&self, ahead_ms: i64) {
-        self.ahead_ms.store(ahead_ms, Ordering::Relaxed);
+    pub(crate) fn set_clock(&self, offset_ms: i64) {
+        self.offset_ms.store(offset_ms, Ordering::Relaxed);
     }
 
     /// The next call picks another node.
@@ -149,8 +149,8 @@ impl Worker {
     }
 
     fn wall(&self, world: &World) -> Timestamp {
-        let ahead = self.ahead_ms.load(Ordering::Relaxed);
-        Timestamp::from_millis(world.wall().as_millis() + ahead)
+        let offset = self.offset_ms.load(Ordering::Relaxed);
+        Timestamp::from_millis(world.wall().as_millis() + offset)
     }
 
     async fn resumed(&self) {
@@ -419,7 +419,7 @@ impl Runtime<'_> {
         self.worker.running.lock().insert(*execution, attempt);
     }
 
-    /// Ends an attempt within so many seconds.
+    /// Finishes an attempt within so many seconds.
     fn stop(&mut self, execution: ExecutionId, how: OutcomeKind, seconds: u64) {
         let grace = Duration::from_millis(self.rng.random_range(0..=seconds * 1_000));
         if let Some(attempt) = self.worker.running.lock().get_mut(&execution) {

@@ -252,7 +252,7 @@ impl World {
         lock(&self.faults).kinds
     }
 
-    /// Ends all faults.
+    /// Stops all faults.
     pub(crate) fn end_faults(&self) {
         let mut faults = lock(&self.faults);
         (faults.pace, faults.kinds, faults.is_over) = (Pace::Quick, Kinds::NONE, true);

@@ -83,7 +83,7 @@ pub(crate) fn engine(store: &Arc<Shim>, node: u128, at: Now) -> Stepped {
     Stepped::new(shared, Settings::default(), Incarnation(node), node as u64, at)
 }
 
-/// Ends the lease of the leader, if there is one, and gives it to this node.
+/// Expires the lease of the leader, if there is one, and gives it to this node.
 pub(crate) fn take_lead(store: &Shim, node: u128, at: Timestamp) -> Term {
     if let Some((term, _)) = done(store.leader(at)).expect("read") {
         done(store.step_down(term)).expect("stepped down");

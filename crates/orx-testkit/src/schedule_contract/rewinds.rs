@@ -25,8 +25,8 @@ pub async fn a_schedule_ahead_of_the_clock_is_set_back_as_it_was_read(store: ASt
     make(&store, "a").await;
     let job = run_one(&store, "a", 60, RunAfter::Nothing).await;
     make(&store, "b").await;
-    let ahead = store.schedules_ahead(at(59), 10).await.expect("read");
-    assert_eq!(ids(&ahead), ["a"]);
+    let found = store.schedules_ahead(at(59), 10).await.expect("read");
+    assert_eq!(ids(&found), ["a"]);
     assert!(store.schedules_ahead(at(60), 10).await.expect("read").is_empty());
     let record = read(&store, "a").await;
     let stale =

@@ -104,7 +104,7 @@ pub async fn a_job_that_runs_alone_waits_for_an_empty_worker(store: AStore) {
     assert_eq!(claim(vec![busy(2, 50, 2)]).await, [(2, healthy[2], false)]);
 }
 
-/// A job that its worker hands back uses no retry and stays ahead of later jobs.
+/// A job that its worker hands back uses no retry and stays before later jobs.
 pub async fn a_job_handed_back_uses_no_retry_and_keeps_its_place(store: AStore) {
     let first = add(&store, job()).await;
     let second = add(&store, not_before(at(1), job())).await;

@@ -95,7 +95,7 @@ pub async fn retained_keys_are_deleted_when_their_time_is_over(store: AStore) {
     assert!(store.export_keys(None, 9).await.expect("read").is_empty());
 }
 
-/// Ends three jobs with the keys `a`, `b`, `c` at 2 s, and prunes them.
+/// Finishes three jobs with the keys `a`, `b`, `c` at 2 s, and prunes them.
 async fn end_and_prune(store: &AStore) -> Vec<JobId> {
     let mut ids = Vec::new();
     for (execution, key) in [(1, "a"), (2, "b"), (3, "c")] {

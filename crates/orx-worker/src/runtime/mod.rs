@@ -258,7 +258,7 @@ impl Worker {
     }
 
     /// Stops in an orderly way: accepts no dispatch, hands back the jobs that have not started, lets
-    /// running attempts go on for `grace`, then interrupts them. Returns once all outcomes are
+    /// running attempts continue for `grace`, then interrupts them. Returns once all outcomes are
     /// acknowledged, or some seconds after the grace.
     pub async fn stop(mut self, grace: Duration) {
         let (done, stopped) = oneshot::channel();

@@ -320,8 +320,8 @@ async fn an_attempt_that_is_no_longer_current_is_killed_at_once_and_not_reported
 
 #[tokio::test]
 async fn deadlines_and_reported_times_are_in_the_servers_time() {
-    let ahead = Duration::from_secs(3_600);
-    let server = now().saturating_add(ahead);
+    let offset = Duration::from_secs(3_600);
+    let server = now().saturating_add(offset);
     let usual = HeartbeatAnswer { now: server, ..HeartbeatAnswer::default() };
     let setup = Setup { usual, ..Setup::default() };
     let handler = json!({"cmd": ["sleep", "30"]});

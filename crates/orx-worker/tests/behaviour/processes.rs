@@ -87,7 +87,7 @@ pub(crate) fn all_end(pids: &[u32]) {
     eventually("the end of all processes", || pids.iter().all(|pid| is_gone(*pid)));
 }
 
-/// Ends a process group that a test leaves behind on purpose.
+/// Kills a process group that a test does not stop on purpose.
 pub(crate) struct EndsWithTest(pub(crate) u32);
 
 impl Drop for EndsWithTest {

@@ -116,7 +116,7 @@ fn names(all: &std::collections::BTreeSet<Name>, none: &str) -> String {
     all.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
-/// Busy slots, and prefetched jobs that wait at the worker for one.
+/// Used slots, and prefetched jobs that wait at the worker for one.
 pub(super) fn slots_text(active: u32, slots: u32, prefetched: u32) -> String {
     let waiting =
         if prefetched == 0 { String::new() } else { format!(", {prefetched} prefetched") };

@@ -449,7 +449,7 @@ impl Node {
         std::future::pending().await
     }
 
-    /// Ends all parts, in an order that drops nothing accepted: first streams, so that their readers
+    /// Stops all parts, in an order that drops nothing accepted: first streams, so that their readers
     /// go to another node, and the worker; then requests that wait; then the coordinator and the store.
     async fn end(self, state: &StateDir, config: &Config, signals: &mut ShutdownSignals) {
         // Requests that wait are answered now, not only after the grace of running attempts.

@@ -63,10 +63,10 @@ impl Machine {
         machine
     }
 
-    /// Sets the clock of its daemons ahead by this many seconds.
-    pub(crate) fn set_clock(&self, ahead: i64) {
+    /// Sets the clock of its daemons forward by this many seconds.
+    pub(crate) fn set_clock(&self, offset: i64) {
         let (new, file) = (self.path("clock.new"), self.path("clock"));
-        std::fs::write(&new, format!("{ahead:+}")).expect("a file");
+        std::fs::write(&new, format!("{offset:+}")).expect("a file");
         std::fs::rename(new, file).expect("a file");
     }
 

@@ -28,8 +28,8 @@ pub struct WorkerLoad {
     state: WorkerState,
     /// Attempts it may hold at once: its slots, and its prefetch.
     capacity: u32,
-    /// The order of a person in its row: to drain or fence it.
-    order: Option<WorkerDirective>,
+    /// The operator's directive in its row: drain or fence.
+    directive: Option<WorkerDirective>,
     /// When its newest heartbeat reached this node or another one, on the monotonic clock.
     seen: Duration,
     /// Number of its newest heartbeat, 0 before the first. An older one that comes late is ignored.
@@ -69,7 +69,7 @@ impl WorkerLoad {
     #[must_use]
     pub fn free_slots(&self) -> usize {
         let alone = self.live.values().any(|held| held.alone);
-        if self.order.is_some() || self.heartbeat == 0 || alone {
+        if self.directive.is_some() || self.heartbeat == 0 || alone {
             return 0;
         }
         match self.state {
@@ -251,7 +251,7 @@ impl SlotTable {
     pub(crate) fn worker_registered(
         &mut self,
         registration: WorkerRegistration,
-        order: Option<WorkerDirective>,
+        directive: Option<WorkerDirective>,
         now: Now,
     ) {
         if !self.leads {
@@ -261,7 +261,7 @@ impl SlotTable {
         let load = self.workers.entry(worker).or_insert_with(|| WorkerLoad {
             state: WorkerState::Running,
             capacity: registration.slots,
-            order,
+            directive,
             seen: now.mono,
             heartbeat: 0,
             live: BTreeMap::new(),
@@ -269,7 +269,7 @@ impl SlotTable {
             registration: registration.clone(),
         });
         load.registration = registration;
-        load.order = order;
+        load.directive = directive;
         load.seen = now.mono;
         self.adopt_orphans(worker, now);
     }
@@ -285,12 +285,12 @@ impl SlotTable {
     pub(crate) fn worker_reported(
         &mut self,
         heartbeat: &WorkerHeartbeat,
-        order: Option<WorkerDirective>,
+        directive: Option<WorkerDirective>,
         now: Now,
     ) {
         let Some(load) = self.workers.get_mut(&heartbeat.incarnation) else { return };
         load.seen = now.mono;
-        load.order = order;
+        load.directive = directive;
         if heartbeat.seq > load.heartbeat {
             load.update(heartbeat.seq, heartbeat.capacity, heartbeat.state);
         }
@@ -326,13 +326,13 @@ impl SlotTable {
                 registration: report.registration.clone(),
                 state: report.state,
                 capacity: report.capacity,
-                order: row.order,
+                directive: row.order,
                 seen,
                 heartbeat: report.heartbeat,
                 live: BTreeMap::new(),
                 found_too_few: false,
             });
-            load.order = row.order;
+            load.directive = row.order;
             load.seen = load.seen.max(seen);
             if report.heartbeat > load.heartbeat {
                 load.update(report.heartbeat, report.capacity, report.state);
@@ -480,7 +480,7 @@ impl SlotTable {
     }
 
     /// A worker returned a prefetched job that found no slot. Until its next heartbeat reports a
-    /// capacity, it is given only what starts at once.
+    /// capacity, it is given only jobs that start at once.
     pub(crate) fn stop_prefetch(&mut self, worker: Incarnation) {
         if let Some(load) = self.workers.get_mut(&worker) {
             load.capacity = load.capacity.min(load.registration.slots);

@@ -15,13 +15,13 @@ use crate::{Now, Settings};
 /// A worker that has a row in the store.
 #[derive(Debug, Clone, Copy)]
 struct WatchedWorker {
-    order: Option<WorkerDirective>,
+    directive: Option<WorkerDirective>,
     /// When it sent its last heartbeat, to this node or another.
     seen: Duration,
     /// `seen_at` of its row. A change of it shows that the worker lives; its value does not, because it
     /// depends on a clock that may have been set.
     row_seen_at: Timestamp,
-    /// It was lost and has sent nothing since. Its row stays for its order, which holds if it comes back.
+    /// It was lost and has sent nothing since. Its row keeps the directive for its return.
     lost: bool,
 }
 
@@ -88,10 +88,10 @@ impl Watchlist {
             // A change of a row happened after the rows were last read.
             let seen = self.rows_read.map_or(seen, |read| seen.max(read));
             let new =
-                WatchedWorker { order: row.order, seen, row_seen_at: row.seen_at, lost: false };
+                WatchedWorker { directive: row.order, seen, row_seen_at: row.seen_at, lost: false };
             let worker = row.report.registration.incarnation;
             let worker = self.workers.entry(worker).or_insert(new);
-            worker.order = row.order;
+            worker.directive = row.order;
             if worker.row_seen_at != row.seen_at {
                 worker.row_seen_at = row.seen_at;
                 worker.lost = false;
@@ -132,7 +132,7 @@ impl Watchlist {
         };
         let known = self.workers.iter().filter(|(worker, known)| {
             lapsed(known.seen)
-                && match known.order {
+                && match known.directive {
                     Some(WorkerDirective::Fence) => false,
                     // Its row stays when it is lost, which is reported once.
                     Some(WorkerDirective::Drain) => {
@@ -152,7 +152,7 @@ impl Watchlist {
     #[must_use]
     pub(crate) fn lost_with(&self, worker: Incarnation) -> LostWith {
         match self.workers.get(&worker) {
-            Some(known) if known.order == Some(WorkerDirective::Fence) => LostWith::Fence,
+            Some(known) if known.directive == Some(WorkerDirective::Fence) => LostWith::Fence,
             Some(known) if known.seen >= self.counting_from => LostWith::Worker,
             _ => LostWith::Server,
         }
@@ -161,8 +161,10 @@ impl Watchlist {
     /// Workers that a person fenced.
     #[must_use]
     pub fn fenced(&self) -> Vec<Incarnation> {
-        let fenced =
-            self.workers.iter().filter(|(_, known)| known.order == Some(WorkerDirective::Fence));
+        let fenced = self
+            .workers
+            .iter()
+            .filter(|(_, known)| known.directive == Some(WorkerDirective::Fence));
         fenced.map(|(worker, _)| *worker).collect()
     }
 

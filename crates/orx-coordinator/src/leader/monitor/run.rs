@@ -100,8 +100,8 @@ impl Monitor {
         }
     }
 
-    /// Ends the attempts of workers that ran in an earlier server process. Only for a store whose lock
-    /// proves that no other process uses it: those workers died with that process.
+    /// Records as lost the attempts of workers that ran in an earlier server process. Only for a store
+    /// whose lock proves that no other process uses it: those workers died with that process.
     ///
     /// # Errors
     /// It cannot be recorded.
@@ -126,10 +126,10 @@ impl Monitor {
         if gone.is_empty() { Ok(()) } else { context.store.remove_nodes(gone).await }
     }
 
-    /// Reads the rows of workers, which hold heartbeats that came to other nodes and orders of people.
+    /// Reads the rows of workers, which hold heartbeats that came to other nodes, and directives of operators.
     ///
     /// # Errors
-    /// It cannot be read, or not be recorded.
+    /// The store cannot be read, or the result cannot be recorded.
     pub async fn read_workers(&mut self) -> Result<()> {
         let context = Arc::clone(&self.context);
         self.watchlist.count_silence_from(context.health.back_at());
@@ -181,7 +181,7 @@ impl Monitor {
                 let why = "its worker sent no more heartbeats";
                 let name = context.slots().worker(worker).map(|load| load.name().clone());
                 self.lose_worker(worker, with, why, now).await?;
-                // An order outlives the loss of its worker, also one that was given just now.
+                // A directive outlives the loss of its worker, also one that was given just now.
                 context.store.remove_workers(vec![worker], WorkerRemoval::Lost).await?;
                 let worker = WorkerRef { incarnation: worker, name };
                 context.publish([KnownEvent::WorkerLost { worker }], now);
@@ -195,7 +195,7 @@ impl Monitor {
         Ok(())
     }
 
-    /// Notices that this process was suspended: more than its period has passed since the last round. It
+    /// Detects that this process was suspended: more than its period has passed since the last round. It
     /// could not record heartbeats meanwhile.
     fn notice_suspension(&mut self) {
         let (now, settings) = (self.context.now(), &self.context.settings);

@@ -34,7 +34,7 @@ impl Jump {
         self.by_ms < 0
     }
 
-    /// The jump for log lines: `ahead by 10m`, `back by 2h`.
+    /// The jump for log lines: `forward by 10m`, `back by 2h`.
     #[must_use]
     pub(crate) fn words(&self) -> String {
         orx_model::time::jump_words(self.by_ms)
@@ -78,11 +78,14 @@ mod tests {
     fn a_jump_is_returned_once_with_the_expected_time() {
         let mut watch = Watch::default();
         assert_eq!(watch.look(at(1_000_000, 0)), None);
-        let ahead = Jump { before: Timestamp::from_millis(1_005_000), by_ms: 600_000 };
-        assert_eq!(watch.look(at(1_605_000, 5_000)), Some(ahead));
+        let forward = Jump { before: Timestamp::from_millis(1_005_000), by_ms: 600_000 };
+        assert_eq!(watch.look(at(1_605_000, 5_000)), Some(forward));
         assert_eq!(watch.look(at(1_610_000, 10_000)), None);
         let back = Jump { before: Timestamp::from_millis(1_611_000), by_ms: -7_200_000 };
         assert_eq!(watch.look(at(-5_589_000, 11_000)), Some(back));
-        assert_eq!((back.words().as_str(), ahead.words().as_str()), ("back by 2h", "ahead by 10m"));
+        assert_eq!(
+            (back.words().as_str(), forward.words().as_str()),
+            ("back by 2h", "forward by 10m")
+        );
     }
 }

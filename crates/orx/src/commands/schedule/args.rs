@@ -28,13 +28,13 @@ pub(crate) struct TimeArgs {
     /// Shift each due time of the interval by this time
     #[arg(long, value_name = "D", value_parser = crate::duration)]
     pub(crate) offset: Option<Duration>,
-    /// Fire once, at this time
+    /// Run once, at this time
     #[arg(long, value_name = "T")]
     pub(crate) at: Option<String>,
     /// Time zone of the cron expression; default: --tz, else this machine's zone
     #[arg(long, value_name = "ZONE", value_parser = zone)]
     pub(crate) zone: Option<NamedZone>,
-    /// Fire up to this much later; the delay of a due time is always the same
+    /// Delay each run by up to this; a due time always gets the same delay
     #[arg(long, value_name = "D", value_parser = crate::duration)]
     pub(crate) jitter: Option<Duration>,
     /// No due time before this
