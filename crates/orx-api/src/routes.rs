@@ -179,7 +179,7 @@ async fn enqueue_batch(
                         "a line, or the whole batch, is too large; the rest was not read",
                     )),
                 };
-                // The client may have gone.
+                // The client may have disconnected.
                 let _ = to.send(to_lines(&[line]).into()).await;
                 return;
             }

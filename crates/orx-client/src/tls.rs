@@ -20,7 +20,7 @@ pub enum Trust {
     System,
     /// Those of these authorities only, in PEM.
     Authorities(Arc<[u8]>),
-    /// Only this certificate, whatever its name, in DER. For a server whose certificate is in a file on
+    /// Only this certificate, for any host name, in DER. For a server whose certificate is in a file on
     /// the same machine.
     Certificate(Arc<[u8]>),
 }

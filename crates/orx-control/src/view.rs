@@ -150,7 +150,7 @@ impl ControlPanel {
         })
     }
 
-    /// The status of the cluster, with whatever needs a person's attention.
+    /// The status of the cluster, with everything that needs a person's attention.
     ///
     /// # Errors
     /// [`Code::NotAllowed`], and errors of the store.

@@ -1,4 +1,4 @@
-//! What is made of downtime, against the walk by minutes.
+//! Catch-up after downtime, compared with a walk minute by minute.
 
 use std::time::Duration;
 
@@ -236,8 +236,8 @@ fn window() -> impl Strategy<Value = Duration> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// I11: what is fired after downtime, and what is recorded, is what the rule says of the slots
-    /// that a walk by minutes finds.
+    /// I11: after downtime, the slots that fire and the slots that are recorded follow the rule, applied to
+    /// the slots that a walk minute by minute finds.
     #[test]
     fn after_downtime_each_slot_is_fired_or_recorded_once(
         place in 0..zones(), expr in expression(), hour in 0_i64..87_000,

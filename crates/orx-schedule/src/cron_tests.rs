@@ -1,4 +1,4 @@
-//! What crontab means, against a matcher that reads the text anew and against `croner`.
+//! The meaning of crontab, compared with a matcher that reads the text anew and against `croner`.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use proptest::prelude::*;

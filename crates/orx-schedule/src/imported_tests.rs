@@ -9,10 +9,10 @@ use crate::crontab::{self, Options};
 use crate::program::program;
 use crate::{ExistingSchedule, ImportAction, diff, is_edited, reconcile};
 
-/// What stands on a server, by id.
+/// The schedules of a server, by id.
 type Server = BTreeMap<String, ScheduleSpec>;
 
-/// Imports as `orx schedule import` does, and says what it did.
+/// Imports as `orx schedule import` does, and returns a line for each change.
 fn import(server: &mut Server, source: &str, text: &str, prune: bool) -> String {
     let tab = crontab::parse(text, &Options::default()).expect("a crontab");
     let there: Vec<ExistingSchedule<'_>> = server
@@ -44,7 +44,7 @@ fn import(server: &mut Server, source: &str, text: &str, prune: bool) -> String 
     lines.join("\n")
 }
 
-/// When and what, as the file and the server have it.
+/// Timing and command of each line or schedule.
 fn runs<'a>(specs: impl Iterator<Item = &'a ScheduleSpec>) -> Vec<String> {
     let run = |spec: &ScheduleSpec| {
         let command = spec.job.command.as_ref().expect("a command");
@@ -165,7 +165,7 @@ fn lines() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// Whatever a crontab was before: imported again, the server runs what it says, each line once.
+    /// After any earlier version of a crontab, an import makes the server run each line once.
     #[test]
     fn imported_again_it_gives_what_the_file_says(
         texts in prop::collection::vec(lines(), 1..5), other in lines(),

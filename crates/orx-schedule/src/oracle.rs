@@ -1,4 +1,4 @@
-//! Used in tests only: crontab's meaning and the clock rules written down a second time, in the
+//! Used in tests only: crontab's meaning and the clock rules implemented a second time, in the
 //! plainest way, sharing nothing with the code under test but chrono's calendar. Zones are the compiled
 //! ones, which another library reads here.
 
@@ -52,7 +52,7 @@ pub(crate) fn nth(place: usize) -> Tz {
     Tz { name, rules }
 }
 
-/// One of each that are the same by another name.
+/// One zone of each group of aliases.
 pub(crate) fn different_zones() -> Vec<Tz> {
     let mut seen = BTreeSet::new();
     let all = (0..zones()).map(nth);
@@ -150,8 +150,8 @@ pub(crate) fn wall(zone: Tz, at: i64) -> i64 {
     at + i64::from(shown.ut_offset())
 }
 
-/// Walks real time in steps of a minute (or a second), as cron itself does, and says at which
-/// instants it starts the command.
+/// Walks real time in steps of a minute (or a second), as cron itself does, and returns the
+/// instants at which it starts the command.
 pub(crate) fn walk(zone: Tz, text: &str, after: i64, until: i64, step: i64) -> Vec<i64> {
     let expr = PlainTime::new(text);
     let mut found = Vec::new();
@@ -248,7 +248,7 @@ fn any_json() -> impl Strategy<Value = serde_json::Value> {
     })
 }
 
-/// A schedule with anything in it that JSON takes, right or not.
+/// A schedule with any JSON values, valid or not.
 pub(crate) fn any_spec() -> impl Strategy<Value = ScheduleSpec> {
     use serde_json::{Value, json};
 

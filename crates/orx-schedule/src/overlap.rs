@@ -204,7 +204,7 @@ mod tests {
             if !decided.ended {
                 prop_assert_eq!(decided.slots.len(), all.len());
             }
-            // With nothing going on before, all that are caught up are run.
+            // Without an earlier run, every slot that is caught up runs.
             if before == PreviousRuns::Ended && left.is_none() {
                 prop_assert!(made >= caught_up as u64);
             }

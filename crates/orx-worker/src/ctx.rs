@@ -235,7 +235,7 @@ impl CtxServer {
                     let Ok(permit) = permit else { return };
                     let server = self.clone();
                     tokio::spawn(async move {
-                        // An error means that the client has gone.
+                        // An error means that the client has disconnected.
                         let _ = server.serve_connection(stream, permit).await;
                     });
                 }

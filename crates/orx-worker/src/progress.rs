@@ -31,7 +31,7 @@ impl ProgressSender {
         self.newest = Some(progress);
     }
 
-    /// Sends whatever is due and never returns. Cancelling loses nothing.
+    /// Sends each report when it is due and never returns. Cancelling loses nothing.
     pub(crate) async fn advance(&mut self, of: &Dispatch) {
         loop {
             if let Some(sending) = &mut self.sending {

@@ -1,11 +1,11 @@
 //! The time zone database of this machine, and the zone that this machine is in.
 //!
-//! The database is the folder `TZDIR`, else the system's; a zone that it does not have is read from the
-//! copy that is compiled in. A process reads a file again once it has changed, so an updated database
-//! holds without a restart: due times that are computed from then on follow it.
+//! The database is the folder `TZDIR`, else the system's; a missing zone is read from the compiled copy.
+//! A process reads a file again once it has changed, so an updated database takes effect without a
+//! restart: later due times are computed from it.
 //!
-//! The machine's zone is read as the C library reads it (`TZ`, else `/etc/localtime`). Where that
-//! library falls back to UTC because it understands nothing, this module returns an error.
+//! The machine's zone is read as the C library reads it (`TZ`, else `/etc/localtime`). Where the C
+//! library falls back to UTC because it cannot parse the value, this module returns an error.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -22,15 +22,15 @@ use parking_lot::Mutex;
 use crate::config::Environment;
 use crate::error::CliError;
 
-/// An updated database holds after at most this time.
+/// Longest time until an updated database takes effect.
 const FRESH: Duration = Duration::from_secs(60);
-/// Of one file, in bytes. The largest of the database have a few kilobytes.
+/// Read limit for one file, in bytes. The largest files of the database have a few kilobytes.
 const FILE_BYTES: u64 = 1 << 20;
 /// The most names that are read from a database.
 const NAMES: usize = 10_000;
-/// The most links that are followed from one file to the next, as in the system.
+/// The most symbolic links that are followed for one file, as in the kernel.
 const LINKS: usize = 40;
-/// Where systems have their database.
+/// Folders in which systems install the database.
 const FOLDERS: [&str; 4] =
     ["/usr/share/zoneinfo", "/usr/share/lib/zoneinfo", "/etc/zoneinfo", "/usr/lib/zoneinfo"];
 
@@ -51,7 +51,7 @@ pub(crate) fn install(environment: &Environment) {
     let tz = environment.raw("TZ").map(OsStr::to_owned);
     let variables = ZoneVariables { tz, folder: environment.path("TZDIR") };
     let variables = VARIABLES.get_or_init(|| variables);
-    // A second one could only be the same.
+    // It fails only on a second call, whose database would be the same.
     let _ = orx_schedule::rules::install(Box::new(ZoneDatabase::of_machine(variables)));
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn typed(text: &str) -> Result<Zone, String> {
 /// The zone that this machine is in.
 ///
 /// # Errors
-/// What is set and cannot be understood.
+/// The zone that the machine names cannot be parsed or found.
 pub(crate) fn local() -> Result<Zone, CliError> {
     ZoneHints::of_machine().zone()
 }
@@ -84,7 +84,7 @@ pub(crate) fn name_of(zone: &Zone) -> Result<NamedZone, CliError> {
 
 #[derive(Debug)]
 struct ZoneDatabase {
-    /// None where this machine has no database.
+    /// `None`: this machine has no database.
     folder: Option<PathBuf>,
     /// How long a file that was read counts as unchanged.
     fresh: Duration,
@@ -102,7 +102,7 @@ struct CachedZone {
 impl ZoneDatabase {
     fn of_machine(variables: &ZoneVariables) -> Self {
         let there = || FOLDERS.into_iter().map(PathBuf::from).find(|folder| folder.is_dir());
-        // As in the C library, a folder that is named counts, also where it is not there (yet).
+        // As in the C library, a `TZDIR` that does not exist still replaces the system's folder.
         Self::at(variables.folder.clone().or_else(there))
     }
 
@@ -143,7 +143,7 @@ impl ZoneSource for ZoneDatabase {
         if let Some(found) = self.read(folder, name) {
             return Some(found);
         }
-        // The compiled copy knows most names in another case, without a read of every file.
+        // The compiled copy matches most names in another case without reading every file.
         let compiled = Compiled.find(name);
         if let Some(found) = compiled
             .as_ref()
@@ -175,7 +175,8 @@ impl ZoneSource for ZoneDatabase {
     }
 }
 
-/// Of a database, and no file of it that is something else or differs from machine to machine.
+/// Whether a path in the database can be the name of a zone. Files that are no zone, or that differ from
+/// machine to machine, are excluded.
 fn is_name(name: &str) -> bool {
     let plain = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
     let first = name.split('/').next().unwrap_or_default();
@@ -194,7 +195,7 @@ fn collect(folder: &Path, before: &str, names: &mut Vec<String>) {
         if names.len() >= NAMES {
             return;
         }
-        // Zones are at most two folders deep; a link could lead around in a circle.
+        // Zones are at most two folders deep; symbolic links could form a cycle.
         match entry.path() {
             path if path.is_dir() && before.matches('/').count() < 3 => {
                 collect(&path, &format!("{name}/"), names);
@@ -205,7 +206,7 @@ fn collect(folder: &Path, before: &str, names: &mut Vec<String>) {
     }
 }
 
-/// `2025b`, where a file in the folder names it.
+/// The version, such as `2025b`; `None` if no file of the folder names it.
 fn version(folder: &Path) -> Option<String> {
     let first = |name: &str| {
         let file = open_file(&folder.join(name)).ok()?;
@@ -242,7 +243,7 @@ fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(data)
 }
 
-/// Where the zone of this machine is written.
+/// The settings that name the zone of this machine.
 struct ZoneHints {
     /// `TZ`, if it is set.
     tz: Option<OsString>,
@@ -267,7 +268,7 @@ impl ZoneHints {
     fn zone(&self) -> Result<Zone, CliError> {
         let Some(tz) = &self.tz else {
             let path = self.etc.join("localtime");
-            // A machine without the file is in UTC.
+            // Without the file, the zone is UTC.
             return match std::fs::symlink_metadata(&path) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Zone::Utc),
                 _ => self.file(&path, &format!("`{}`", path.display())),
@@ -293,8 +294,8 @@ impl ZoneHints {
         NamedZone::from_posix(text).map(Zone::Named).map_err(|_| wrong(&shown, named.to_string()))
     }
 
-    /// The zone of a file: the one that a link names, the one of the database that it is, or what
-    /// stands in it.
+    /// The zone of a file: the zone that its symbolic link names, else a zone of the database with
+    /// the same content, else its rules without a name.
     fn file(&self, path: &Path, shown: &str) -> Result<Zone, CliError> {
         let unreadable = |error: std::io::Error| {
             wrong(shown, format!("could not read `{}`: {error}", path.display()))
@@ -310,7 +311,7 @@ impl ZoneHints {
             let Ok(to) = std::fs::read_link(&at) else { break };
             at = at.parent().unwrap_or(Path::new("/")).join(to);
         }
-        // A file put in its place may be of this zone: of several that are the same, the one meant.
+        // For a copied file, `/etc/timezone` chooses among several zones with the same content.
         let named = std::fs::read_to_string(self.etc.join("timezone")).unwrap_or_default();
         let named = named.trim().parse::<NamedZone>().ok();
         match named.filter(|zone| *zone.rules() == rules) {
@@ -319,7 +320,7 @@ impl ZoneHints {
         }
     }
 
-    /// The zone that a path of a database names.
+    /// The zone that a path in a database stands for.
     fn name_in(&self, path: &Path) -> Option<NamedZone> {
         let own = self.database.folder.as_ref();
         let inside = own.and_then(|folder| path.strip_prefix(folder).ok()?.to_str());
@@ -336,7 +337,7 @@ impl ZoneHints {
             Zone::Unnamed(rules) => rules,
         };
         let mut names: Vec<String> = self.database.names();
-        // Many have the same rules by several names: the main ones first.
+        // Several names can have the same rules: primary names come first.
         let main = self.main_names();
         names.sort_by_key(|name| !main.contains(name));
         let same =
@@ -362,7 +363,7 @@ impl ZoneHints {
         })
     }
 
-    /// Names that the database does not call another name of something else.
+    /// The primary names of the database, without its aliases.
     fn main_names(&self) -> std::collections::BTreeSet<String> {
         let file = self.database.folder.as_ref().map(|folder| folder.join("tzdata.zi"));
         let text = file.and_then(|file| read_file(&file).ok()).unwrap_or_default();
@@ -461,7 +462,7 @@ mod tests {
         machine.link("etc/second", machine.path("zoneinfo/Europe/Oslo"));
         machine.link("etc/localtime", "second");
         assert_eq!(machine.zone_or_error(None), "Europe/Oslo");
-        // What a container gets: the file itself, which is several zones; `/etc/timezone` names one.
+        // As in a container: a copied file that several zones share; `/etc/timezone` names one.
         std::fs::remove_file(machine.path("etc/localtime")).expect("removed");
         machine.write("etc/localtime", data("Europe/Berlin"));
         assert_eq!(machine.zone_or_error(None), "Europe/Berlin");
@@ -498,7 +499,7 @@ mod tests {
         std::fs::remove_file(machine.path("etc/localtime")).expect("removed");
         machine.link("etc/localtime", "nowhere");
         assert!(machine.zone_or_error(None).contains("could not read `/etc/localtime`"));
-        // Rules of no zone: they are shown, and a schedule has no name for them.
+        // Rules of no zone: they can be shown, but a schedule cannot name them.
         std::fs::remove_file(machine.path("etc/localtime")).expect("removed");
         // A file of both versions that has one kind of time, 7:17 east.
         let counts: Vec<u8> = [0_u32, 0, 0, 0, 1, 4].iter().flat_map(|n| n.to_be_bytes()).collect();
@@ -537,7 +538,7 @@ mod tests {
         assert_eq!(east(&database), 20_700);
         assert_eq!(before.version.as_deref(), Some("2099z"));
         assert_eq!(database.data().version.as_deref(), Some("2100a"));
-        // One that it does not have is the compiled one.
+        // A missing zone comes from the compiled copy.
         let (name, _) = database.find("america/new_york").expect("a zone");
         assert_eq!(&*name, "America/New_York");
         assert!(database.find("../etc/localtime").is_none());

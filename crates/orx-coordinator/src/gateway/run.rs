@@ -159,7 +159,7 @@ impl Answering {
                 (Vec::new(), Vec::new());
             let mut workers = BTreeSet::new();
             for call in rest {
-                // The caller is gone, and sends a newer heartbeat.
+                // The caller has disconnected, and sends a newer heartbeat.
                 if call.reply.is_closed() {
                     continue;
                 }
@@ -379,7 +379,7 @@ impl Answering {
             }
             answer
         });
-        // The caller may be gone.
+        // The caller may have disconnected.
         let _ = reply.send(answer);
     }
 }

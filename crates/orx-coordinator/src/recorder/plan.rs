@@ -121,7 +121,7 @@ pub(crate) fn batch<'a>(envelopes: impl Iterator<Item = &'a Envelope>, rows_most
 
 /// Rows, and about how many bytes.
 fn weight(envelope: &Envelope) -> (usize, usize) {
-    /// Of a row without what its worker sends along.
+    /// Bytes of a row without the data that its worker sends.
     const ROW: usize = 100;
     let Body::Known(message) = &envelope.body else { return (0, 0) };
     let (rows, bytes) = match message {

@@ -130,7 +130,7 @@ impl<'a> JsonWalk<'a> {
         Ok(token)
     }
 
-    /// The text with its quotes. Whatever is escaped in it is a character.
+    /// The text with its quotes. Every escape in it is a valid character.
     fn string(&mut self) -> Result<&'a str, Unfit> {
         let start = self.at;
         if self.byte() != Some(b'"') {

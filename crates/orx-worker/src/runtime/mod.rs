@@ -74,7 +74,7 @@ pub struct WorkerOptions {
     pub seed: u64,
 }
 
-/// Why a worker ended by itself.
+/// Why a worker stopped without a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WorkerEnd {
     /// A person fenced this incarnation, or another worker holds it. All its processes were killed; a

@@ -420,7 +420,7 @@ fn read_chunk(
         && chunk.malformed.len() < limits::BATCH_JOBS
     {
         let mut line = Vec::new();
-        // Of a line that is too long, the rest is read and dropped.
+        // The rest of a line that is too long is read and dropped.
         let max_bytes = limits::BODY_BYTES as u64 + 1;
         if lines.by_ref().take(max_bytes).read_until(b'\n', &mut line)? == 0 {
             chunk.ended = true;

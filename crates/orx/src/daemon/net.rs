@@ -28,7 +28,7 @@ pub(crate) struct NetArgs {
     /// Its private key, PEM, in a file that others cannot read
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
-    /// Listen beyond loopback without TLS: whoever sees the network sees tokens and jobs
+    /// Listen beyond loopback without TLS: anyone on the network can read tokens and jobs
     #[arg(long)]
     pub(crate) insecure_listen: bool,
 }
