@@ -90,7 +90,8 @@ async fn run(app: &App, request: Request, next: Next) -> Response {
 fn check_head(request: &Request) -> Result<(), Problem> {
     let headers = request.headers();
     let once = [HOST, AUTHORIZATION, CONTENT_TYPE];
-    let ours = [wire::IDEMPOTENCY_KEY, WORKER_SECRET, wire::live::LAST_EVENT_ID].map(HeaderName::from_static);
+    let ours = [wire::IDEMPOTENCY_KEY, WORKER_SECRET, wire::live::LAST_EVENT_ID]
+        .map(HeaderName::from_static);
     for name in once.iter().chain(&ours) {
         if headers.get_all(name).iter().count() > 1 {
             let detail = format!("the request has the header `{name}` more than once");

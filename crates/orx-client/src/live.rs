@@ -119,7 +119,7 @@ impl LiveStream {
         }
     }
 
-    /// Ends the pause before the next try.
+    /// Skips the rest of the pause before the next try.
     pub fn retry_now(&mut self) {
         self.retry_at = Instant::now();
     }

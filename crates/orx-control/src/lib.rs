@@ -133,7 +133,7 @@ struct PanelState {
     worker_secrets: worker_secrets::SecretCache,
     /// The capabilities of live workers, and when they were read. Only warnings use them.
     capabilities: Mutex<Option<(Timestamp, Arc<Vec<Capabilities>>)>>,
-    live: live::Live,
+    live: live::LiveStreams,
 }
 
 impl ControlPanel {
@@ -155,7 +155,7 @@ impl ControlPanel {
             tokens: tokens::TokenCache::default(),
             worker_secrets: worker_secrets::SecretCache::default(),
             capabilities: Mutex::new(None),
-            live: live::Live::default(),
+            live: live::LiveStreams::default(),
         };
         Self { inner: Arc::new(inner) }
     }

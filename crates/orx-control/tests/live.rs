@@ -52,7 +52,7 @@ impl Reader {
     async fn frame(&mut self) -> Frame {
         let waits = async {
             loop {
-                let frame = self.frames.next().await.expect("the stream goes on");
+                let frame = self.frames.next().await.expect("the stream continues");
                 if frame.name != "ping" {
                     return frame;
                 }
@@ -89,7 +89,7 @@ impl Reader {
     async fn is_quiet(&mut self) -> bool {
         let until = Instant::now() + Duration::from_secs(30);
         while let Ok(frame) = tokio::time::timeout_at(until, self.frames.next()).await {
-            if frame.expect("the stream goes on").name != "ping" {
+            if frame.expect("the stream continues").name != "ping" {
                 return false;
             }
         }
@@ -484,11 +484,11 @@ async fn a_ping_with_the_time_comes_at_least_every_five_seconds() {
     let world = world();
     let mut reader = world.read(jobs(None)).await;
     reader.state().await;
-    let mut heard = Instant::now();
+    let mut last = Instant::now();
     for _ in 0..5 {
-        let frame = reader.frames.next().await.expect("the stream goes on");
-        assert!(heard.elapsed() <= Duration::from_secs(5));
-        heard = Instant::now();
+        let frame = reader.frames.next().await.expect("the stream continues");
+        assert!(last.elapsed() <= Duration::from_secs(5));
+        last = Instant::now();
         let Ok(Some(LiveEvent::Ping(ping))) = LiveEvent::parse(frame.name, &frame.data) else {
             panic!("{frame:?}")
         };

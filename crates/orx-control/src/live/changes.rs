@@ -125,5 +125,5 @@ pub(crate) fn line(event: &FeedEvent) -> EventLine {
 /// Parses a list of kinds, separated by commas.
 pub(crate) fn parse_kinds(text: &str) -> std::result::Result<Vec<EventKind>, String> {
     let parse = |kind: &str| kind.trim().parse().map_err(|error| format!("{error}"));
-    text.split(',').map(|kind| parse(kind)).collect::<std::result::Result<_, String>>()
+    text.split(',').map(parse).collect::<std::result::Result<_, String>>()
 }

@@ -23,14 +23,14 @@ const CURRENT: usize = 3;
 const OPEN_MOST: usize = 16_384;
 
 /// Slots of equal length, of which the newest `N` are remembered.
-struct Window<T, const N: usize> {
+struct TimeBuckets<T, const N: usize> {
     length_ms: u64,
     /// Number of the newest slot since 1970.
     newest: u64,
     slots: Vec<T>,
 }
 
-impl<T: Default + Clear, const N: usize> Window<T, N> {
+impl<T: Default + Clear, const N: usize> TimeBuckets<T, N> {
     fn new(length_ms: u64) -> Self {
         Self { length_ms, newest: 0, slots: (0..N).map(|_| T::default()).collect() }
     }
@@ -105,9 +105,9 @@ struct Times {
 /// The counters of one node.
 pub(crate) struct Counters {
     since: Timestamp,
-    buckets: Window<Bucket, BUCKETS>,
-    minutes: Window<StatusCounts, MINUTES>,
-    durations: Window<Durations, HISTOGRAMS>,
+    buckets: TimeBuckets<Bucket, BUCKETS>,
+    minutes: TimeBuckets<StatusCounts, MINUTES>,
+    durations: TimeBuckets<Durations, HISTOGRAMS>,
     open: HashMap<JobId, Times>,
     /// Of 2^`thinned` open jobs, one is remembered, so that a long backlog does not fill the memory.
     thinned: u32,
@@ -117,9 +117,9 @@ impl Counters {
     pub(crate) fn new(now: Timestamp) -> Self {
         Self {
             since: now,
-            buckets: Window::new(BUCKET_MS),
-            minutes: Window::new(60_000),
-            durations: Window::new(60_000),
+            buckets: TimeBuckets::new(BUCKET_MS),
+            minutes: TimeBuckets::new(60_000),
+            durations: TimeBuckets::new(60_000),
             open: HashMap::new(),
             thinned: 0,
         }

@@ -18,28 +18,28 @@ use crate::{ControlPanel, Result, store_problem};
 /// Jobs that changed, as they are now.
 pub(crate) struct ChangedJobs {
     cursor: EventCursor,
-    changed: Changed,
+    changed: ChangeSet,
     /// The frames of a reader without a filter.
     unfiltered: OnceLock<Vec<Frame>>,
 }
 
-enum Changed {
+enum ChangeSet {
     /// More than an event may name, or unknown ones; the number of changes.
     Many(u64),
     These {
-        moved: Vec<Found>,
-        progressed: Vec<Found>,
+        moved: Vec<StoredJob>,
+        progressed: Vec<StoredJob>,
         gone: Vec<JobId>,
     },
 }
 
 /// A job as it is stored. Filters see it unmasked, readers do not.
-struct Found {
+struct StoredJob {
     job: JobSummary,
     args: Json,
 }
 
-impl From<Job> for Found {
+impl From<Job> for StoredJob {
     fn from(job: Job) -> Self {
         let args = job.spec.args.clone();
         Self { job: job.into(), args }
@@ -54,13 +54,13 @@ impl ChangedJobs {
         cursor: EventCursor,
     ) -> Result<Self> {
         let changed = match changes.jobs() {
-            None => Changed::Many(if changes.gap { 0 } else { changes.count }),
+            None => ChangeSet::Many(if changes.gap { 0 } else { changes.count }),
             Some(jobs) => Self::find(panel, jobs).await?,
         };
         Ok(Self { cursor, changed, unfiltered: OnceLock::new() })
     }
 
-    async fn find(panel: &ControlPanel, jobs: &BTreeMap<JobId, bool>) -> Result<Changed> {
+    async fn find(panel: &ControlPanel, jobs: &BTreeMap<JobId, bool>) -> Result<ChangeSet> {
         let ids: Vec<JobId> = jobs.keys().copied().collect();
         let found = panel.store().jobs(ids.clone()).await.map_err(store_problem)?;
         let mut gone = ids;
@@ -68,9 +68,9 @@ impl ChangedJobs {
         for job in found {
             gone.retain(|id| *id != job.id);
             let list = if jobs.get(&job.id) == Some(&true) { &mut moved } else { &mut progressed };
-            list.push(Found::from(job));
+            list.push(StoredJob::from(job));
         }
-        Ok(Changed::These { moved, progressed, gone })
+        Ok(ChangeSet::These { moved, progressed, gone })
     }
 
     /// What a reader with this filter receives.
@@ -84,13 +84,14 @@ impl ChangedJobs {
     fn filtered(&self, filter: &Filter, now: Timestamp) -> Vec<Frame> {
         let event = |event: LiveEvent| Frame::new(Some(self.cursor.to_string()), &event);
         let (moved, progressed, gone) = match &self.changed {
-            Changed::Many(changed) => {
+            ChangeSet::Many(changed) => {
                 return vec![event(LiveEvent::Refetch(Refetch { v: V, changed: *changed }))];
             }
-            Changed::These { moved, progressed, gone } => (moved, progressed, gone),
+            ChangeSet::These { moved, progressed, gone } => (moved, progressed, gone),
         };
-        let matches = |found: &&Found| filter.matches(&found.job, Some(&found.args), now);
-        let (matching, others): (Vec<&Found>, Vec<&Found>) = moved.iter().partition(matches);
+        let matches = |found: &&StoredJob| filter.matches(&found.job, Some(&found.args), now);
+        let (matching, others): (Vec<&StoredJob>, Vec<&StoredJob>) =
+            moved.iter().partition(matches);
         let mut frames = Vec::new();
         if !(matching.is_empty() && others.is_empty() && gone.is_empty()) {
             frames.push(event(LiveEvent::JobStatusUpdated(JobStatusUpdated {

@@ -58,7 +58,7 @@ impl LogReader {
             if self.over {
                 return None;
             }
-            let Some(event) = self.events.next().await else { return None };
+            let event = self.events.next().await?;
             let mut parts = Vec::new();
             let mut bytes = 0;
             self.take(event, &mut parts, &mut bytes);

@@ -1,4 +1,4 @@
-//! Live streams: what a dashboard shows, kept up to date.
+//! Live streams: the data of a dashboard, continuously updated.
 //!
 //! A stream begins with the state of its topic, and goes on with the objects that changed. Events of the
 //! feed decide when to read the store; streams contain what was read there. Many changes at once cost a
@@ -34,7 +34,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::{Caller, ControlPanel, Result, Scope};
 use reader::SharedReader;
-use shared::{Hub, Topic};
+use shared::{Topic, TopicHub};
 
 /// Objects that one event names, at most.
 const OBJECTS: usize = 25;
@@ -43,8 +43,8 @@ const PING: Duration = Duration::from_secs(4);
 
 /// The live part of a control panel.
 #[derive(Default)]
-pub(crate) struct Live {
-    hub: Hub,
+pub(crate) struct LiveStreams {
+    hub: TopicHub,
     counters: counting::Counting,
 }
 
@@ -142,9 +142,9 @@ impl ControlPanel {
         caller.need(Scope::Read)?;
         self.count_events();
         let shared = self.inner.live.hub.topic(self, Topic::Overview);
-        let (mut batches, mut kept) = shared.subscribe();
+        let (mut batches, mut current) = shared.subscribe();
         loop {
-            if let Some(state) = kept
+            if let Some(state) = current
                 && let LiveState::Overview(overview) = &*state.state
             {
                 return Ok((**overview).clone());
@@ -152,13 +152,13 @@ impl ControlPanel {
             let problem = |text: &str| Problem::new(Code::Unavailable, text);
             let batch = batches.recv().await;
             let batch = batch.map_err(|_| problem("the overview is not available"))?;
-            if let shared::Batch::Frame(frame) = &*batch
+            if let shared::LiveBatch::Frame(frame) = &*batch
                 && frame.name == "problem"
             {
                 let found = serde_json::from_str(&frame.data);
                 return Err(found.unwrap_or_else(|_| problem("the overview could not be read")));
             }
-            kept = shared.subscribe().1;
+            current = shared.subscribe().1;
         }
     }
 

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::changes::Changes;
 use super::jobs::ChangedJobs;
-use super::shared::{Batch, Kept, Shared, Topic};
+use super::shared::{CurrentState, LiveBatch, SharedTopic, Topic};
 use super::{Frame, Frames, Resume, problem_frame, reset_frame};
 use crate::change::parse_filter;
 use crate::view::rows;
@@ -32,10 +32,10 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(crate) struct SharedReader {
     panel: ControlPanel,
     topic: Topic,
-    shared: Arc<Shared>,
-    batches: Receiver<Arc<Batch>>,
+    shared: Arc<SharedTopic>,
+    batches: Receiver<Arc<LiveBatch>>,
     /// The state when the reader joined, where the topic keeps it.
-    kept: Option<Kept>,
+    current: Option<CurrentState>,
     jobs: LiveJobsQuery,
     filter: Filter,
     /// What to send before anything else; `None` once the stream has begun.
@@ -49,13 +49,13 @@ pub(crate) struct SharedReader {
 impl SharedReader {
     pub(crate) fn new(panel: &ControlPanel, topic: Topic, resume: Resume) -> Self {
         let shared = panel.inner.live.hub.topic(panel, topic);
-        let (batches, kept) = shared.subscribe();
+        let (batches, current) = shared.subscribe();
         Self {
             panel: panel.clone(),
             topic,
             shared,
             batches,
-            kept,
+            current,
             jobs: LiveJobsQuery::default(),
             filter: Filter::default(),
             begin: Some(resume),
@@ -104,11 +104,11 @@ impl SharedReader {
         }
     }
 
-    fn take(&mut self, batch: &Batch) {
+    fn take(&mut self, batch: &LiveBatch) {
         let frames = match batch {
-            Batch::Frame(frame) => vec![frame.clone()],
-            Batch::Jobs(changed) => changed.frames(&self.filter, self.panel.now()),
-            Batch::FirstState => Vec::new(),
+            LiveBatch::Frame(frame) => vec![frame.clone()],
+            LiveBatch::Jobs(changed) => changed.frames(&self.filter, self.panel.now()),
+            LiveBatch::FirstState => Vec::new(),
         };
         for frame in frames {
             if frame.name == "refetch" {
@@ -138,7 +138,7 @@ impl SharedReader {
     }
 
     fn start_over(&mut self, skipped: u64) {
-        (self.batches, self.kept) = self.shared.subscribe();
+        (self.batches, self.current) = self.shared.subscribe();
         self.refetch = None;
         let slow = LiveEvent::Slow(Slow { v: V, skipped });
         self.unsent.push_back(Frame::new(None, &slow));
@@ -180,7 +180,7 @@ impl SharedReader {
                 .await
                 .map(LiveState::DeadLetters),
             Topic::Overview | Topic::Workers | Topic::Queues | Topic::Cluster => {
-                return self.begin_with_kept().await;
+                return self.begin_with_current().await;
             }
         };
         match state {
@@ -197,23 +197,23 @@ impl SharedReader {
         }
     }
 
-    async fn begin_with_kept(&mut self) {
+    async fn begin_with_current(&mut self) {
         loop {
-            if let Some(kept) = self.kept.take() {
+            if let Some(current) = self.current.take() {
                 self.begin = None;
-                let snapshot = self.panel.snapshot((*kept.state).clone(), kept.cursor);
+                let snapshot = self.panel.snapshot((*current.state).clone(), current.cursor);
                 self.unsent.push_back(snapshot);
                 return;
             }
             // The first read of the topic is under way.
             let problem = match self.batches.recv().await {
                 Ok(batch) => match &*batch {
-                    Batch::Frame(frame) if frame.name == "problem" => Some(frame.clone()),
-                    Batch::Frame(_) | Batch::Jobs(_) | Batch::FirstState => None,
+                    LiveBatch::Frame(frame) if frame.name == "problem" => Some(frame.clone()),
+                    LiveBatch::Frame(_) | LiveBatch::Jobs(_) | LiveBatch::FirstState => None,
                 },
                 Err(_) => None,
             };
-            (self.batches, self.kept) = self.shared.subscribe();
+            (self.batches, self.current) = self.shared.subscribe();
             if let Some(problem) = problem {
                 self.unsent.push_back(problem);
                 return;
@@ -241,7 +241,7 @@ impl SharedReader {
         match ChangedJobs::read(&self.panel, &changes, cursor).await {
             Ok(changed) => {
                 self.begin = None;
-                self.take(&Batch::Jobs(changed));
+                self.take(&LiveBatch::Jobs(changed));
             }
             Err(problem) => {
                 self.unsent.push_back(problem_frame(problem));

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::changes::Changes;
 use super::jobs::ChangedJobs;
 use super::pacer::Pacer;
-use super::source::Source;
+use super::source::TopicSource;
 use super::{Frame, problem_frame};
 use crate::ControlPanel;
 
@@ -73,7 +73,7 @@ impl Topic {
 }
 
 /// What a topic sends to all its readers.
-pub(crate) enum Batch {
+pub(crate) enum LiveBatch {
     Frame(Frame),
     /// Each reader filters the jobs.
     Jobs(ChangedJobs),
@@ -83,19 +83,19 @@ pub(crate) enum Batch {
 
 /// The state of a topic, for readers that join.
 #[derive(Clone)]
-pub(crate) struct Kept {
+pub(crate) struct CurrentState {
     pub(crate) state: Arc<LiveState>,
     pub(crate) cursor: EventCursor,
 }
 
 /// A topic with at least one reader.
-pub(crate) struct Shared {
-    kept: Mutex<Option<Kept>>,
-    sender: broadcast::Sender<Arc<Batch>>,
+pub(crate) struct SharedTopic {
+    current: Mutex<Option<CurrentState>>,
+    sender: broadcast::Sender<Arc<LiveBatch>>,
     task: OnceLock<AbortHandle>,
 }
 
-impl Drop for Shared {
+impl Drop for SharedTopic {
     fn drop(&mut self) {
         if let Some(task) = self.task.get() {
             task.abort();
@@ -103,20 +103,20 @@ impl Drop for Shared {
     }
 }
 
-impl Shared {
+impl SharedTopic {
     /// What follows the state that is returned with it.
-    pub(crate) fn subscribe(&self) -> (broadcast::Receiver<Arc<Batch>>, Option<Kept>) {
-        let kept = self.kept.lock();
-        (self.sender.subscribe(), kept.clone())
+    pub(crate) fn subscribe(&self) -> (broadcast::Receiver<Arc<LiveBatch>>, Option<CurrentState>) {
+        let current = self.current.lock();
+        (self.sender.subscribe(), current.clone())
     }
 
-    fn publish(&self, kept: Option<Kept>, batches: Vec<Batch>) {
-        let mut known = self.kept.lock();
-        let first = known.is_none() && kept.is_some();
-        if kept.is_some() {
-            *known = kept;
+    fn publish(&self, current: Option<CurrentState>, batches: Vec<LiveBatch>) {
+        let mut known = self.current.lock();
+        let first = known.is_none() && current.is_some();
+        if current.is_some() {
+            *known = current;
         }
-        for batch in first.then_some(Batch::FirstState).into_iter().chain(batches) {
+        for batch in first.then_some(LiveBatch::FirstState).into_iter().chain(batches) {
             // An error means that nobody reads at this moment.
             let _ = self.sender.send(Arc::new(batch));
         }
@@ -125,19 +125,20 @@ impl Shared {
 
 /// The shared topics of a node.
 #[derive(Default)]
-pub(crate) struct Hub {
-    topics: Mutex<HashMap<Topic, Weak<Shared>>>,
+pub(crate) struct TopicHub {
+    topics: Mutex<HashMap<Topic, Weak<SharedTopic>>>,
 }
 
-impl Hub {
+impl TopicHub {
     /// A topic, whose task runs while somebody holds it.
-    pub(crate) fn topic(&self, panel: &ControlPanel, topic: Topic) -> Arc<Shared> {
+    pub(crate) fn topic(&self, panel: &ControlPanel, topic: Topic) -> Arc<SharedTopic> {
         let mut topics = self.topics.lock();
         if let Some(shared) = topics.get(&topic).and_then(Weak::upgrade) {
             return shared;
         }
         let (sender, _) = broadcast::channel(BEHIND);
-        let shared = Arc::new(Shared { kept: Mutex::new(None), sender, task: OnceLock::new() });
+        let shared =
+            Arc::new(SharedTopic { current: Mutex::new(None), sender, task: OnceLock::new() });
         // Made here and not in the task, so that a reader that joins now misses no event.
         let reader = panel.feed().read(FeedFilter::all().kinds(topic.kinds().iter().copied()));
         let task = tokio::spawn(run(panel.clone(), topic, Arc::downgrade(&shared), reader));
@@ -148,9 +149,9 @@ impl Hub {
 }
 
 /// Reads a topic after its events, and now and then without one, until the last reader is gone.
-async fn run(panel: ControlPanel, topic: Topic, shared: Weak<Shared>, mut reader: FeedReader) {
+async fn run(panel: ControlPanel, topic: Topic, shared: Weak<SharedTopic>, mut reader: FeedReader) {
     let mut pacer = topic.pacer();
-    let mut source = Source::new(topic);
+    let mut source = TopicSource::new(topic);
     let mut changes = Changes::default();
     let mut failed: Option<String> = None;
     loop {
@@ -164,13 +165,13 @@ async fn run(panel: ControlPanel, topic: Topic, shared: Weak<Shared>, mut reader
             Ok((state, batches)) => {
                 failed = None;
                 changes = Changes::default();
-                let kept = state.map(|state| Kept { state: Arc::new(state), cursor });
-                shared.publish(kept, batches);
+                let current = state.map(|state| CurrentState { state: Arc::new(state), cursor });
+                shared.publish(current, batches);
             }
             Err(problem) => {
                 if failed.as_ref() != Some(&problem.detail) {
                     failed = Some(problem.detail.clone());
-                    shared.publish(None, vec![Batch::Frame(problem_frame(problem))]);
+                    shared.publish(None, vec![LiveBatch::Frame(problem_frame(problem))]);
                 }
             }
         }

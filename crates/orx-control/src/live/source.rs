@@ -14,17 +14,17 @@ use super::Frame;
 use super::changes::Changes;
 use super::jobs::ChangedJobs;
 use super::overview::OverviewReader;
-use super::shared::{Batch, Topic};
+use super::shared::{LiveBatch, Topic};
 use crate::{Caller, ControlPanel, Result, store_problem};
 
 /// Dead letters are counted up to this.
 pub(crate) const DEAD_LETTERS_MAX: u64 = 100_000;
 
 /// The new state, where readers that join need it, and what readers receive.
-type Loaded = (Option<LiveState>, Vec<Batch>);
+type Loaded = (Option<LiveState>, Vec<LiveBatch>);
 
 /// What was read last.
-pub(crate) enum Source {
+pub(crate) enum TopicSource {
     Overview(Box<(OverviewReader, Option<Overview>)>),
     Jobs,
     Workers(Option<BTreeMap<Incarnation, WorkerView>>),
@@ -34,7 +34,7 @@ pub(crate) enum Source {
     Cluster(Option<Box<ClusterStatus>>),
 }
 
-impl Source {
+impl TopicSource {
     pub(crate) fn new(topic: Topic) -> Self {
         match topic {
             Topic::Overview => Self::Overview(Box::default()),
@@ -58,7 +58,8 @@ impl Source {
         cursor: EventCursor,
     ) -> Result<Loaded> {
         let local = Caller::local();
-        let frame = |event: LiveEvent| Batch::Frame(Frame::new(Some(cursor.to_string()), &event));
+        let frame =
+            |event: LiveEvent| LiveBatch::Frame(Frame::new(Some(cursor.to_string()), &event));
         match self {
             Self::Overview(known) => {
                 let overview = known.0.read(panel, changes.members).await?;
@@ -74,7 +75,7 @@ impl Source {
             Self::Jobs if changes.is_empty() => Ok((None, Vec::new())),
             Self::Jobs => {
                 let changed = ChangedJobs::read(panel, changes, cursor).await?;
-                Ok((None, vec![Batch::Jobs(changed)]))
+                Ok((None, vec![LiveBatch::Jobs(changed)]))
             }
             Self::Workers(known) => {
                 let list = panel.workers(&local).await?;

@@ -169,7 +169,7 @@ pub enum AttentionKind {
     DeadLetters,
     /// The wall clock was set.
     Clock,
-    /// Nodes have different time zone databases.
+    /// The nodes have different time zone databases.
     Zones,
     /// A kind of a later version.
     #[serde(other)]

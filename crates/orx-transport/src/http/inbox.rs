@@ -31,14 +31,14 @@ const PARKED: Duration = Duration::from_secs(5);
 /// Most bytes in one line: a batch of jobs with their args.
 const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// What readers leave for the next reader of the same inbox.
+/// The deliveries and streams that dropped readers pass to the next reader of the same inbox.
 #[derive(Default)]
 pub(super) struct Returned {
     /// Deliveries that were returned unanswered, by position.
     envelopes: Mutex<HashMap<Incarnation, BTreeMap<u64, Envelope>>>,
     /// Open streams of readers that were dropped. The next reader takes the stream over, because the
     /// coordinator has acknowledged what is on its way.
-    parked: Mutex<HashMap<Incarnation, InboxStream>>,
+    parked: Mutex<HashMap<Incarnation, OpenInbox>>,
     /// How many positions were assigned so far, in the order in which envelopes are read.
     positions: AtomicU64,
 }
@@ -57,7 +57,7 @@ impl Returned {
     }
 
     /// Leaves what a stream has read to the next reader, and ends the stream.
-    fn end(&self, of: Incarnation, mut stream: InboxStream) {
+    fn end(&self, of: Incarnation, mut stream: OpenInbox) {
         stream.reading.abort();
         while let Ok(envelope) = stream.read.try_recv() {
             self.put(of, self.next_position(), envelope);
@@ -66,13 +66,13 @@ impl Returned {
 }
 
 /// The open stream of an inbox, with the task that reads it.
-struct InboxStream {
+struct OpenInbox {
     read: mpsc::Receiver<Envelope>,
     state: watch::Receiver<SubscriptionState>,
     reading: tokio::task::AbortHandle,
 }
 
-impl InboxStream {
+impl OpenInbox {
     /// Spawns the task that reads.
     fn open(session: &Arc<HttpSession>, of: Incarnation) -> Self {
         let (to, read) = mpsc::channel(READ_AHEAD);
@@ -86,7 +86,7 @@ impl InboxStream {
 pub(super) struct InboxReader {
     session: Arc<HttpSession>,
     of: Incarnation,
-    stream: InboxStream,
+    stream: OpenInbox,
 }
 
 impl InboxReader {
@@ -97,9 +97,9 @@ impl InboxReader {
             Some(stream) if !stream.reading.is_finished() => stream,
             Some(over) => {
                 session.returned.end(of, over);
-                InboxStream::open(session, of)
+                OpenInbox::open(session, of)
             }
-            None => InboxStream::open(session, of),
+            None => OpenInbox::open(session, of),
         };
         Self { session: Arc::clone(session), of, stream }
     }
@@ -108,7 +108,7 @@ impl InboxReader {
 impl Drop for InboxReader {
     fn drop(&mut self) {
         let (_, closed) = mpsc::channel(1);
-        let stream = InboxStream {
+        let stream = OpenInbox {
             read: std::mem::replace(&mut self.stream.read, closed),
             state: self.stream.state.clone(),
             reading: self.stream.reading.clone(),
