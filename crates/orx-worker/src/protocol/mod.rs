@@ -250,7 +250,7 @@ impl Core {
         self.start_waiting(at, &mut effects);
         let (now, reported) = (self.capacity(), self.reported_capacity);
         // The next heartbeat reports smaller changes.
-        if now.abs_diff(reported) >= self.slots.div_ceil(2) || (now == 0) != (reported == 0) {
+        if now.abs_diff(reported) >= self.slots.div_ceil(2) {
             self.reported_capacity = now;
             effects.push(Effect::HeartbeatNow);
         }
@@ -432,10 +432,9 @@ impl Core {
                 effects.push(Effect::Cancel(cancel.execution));
                 continue;
             }
-            let before = self.waiting.len();
             self.waiting.retain(|waiting| waiting.dispatch.execution != cancel.execution);
-            // A job that waits here or has not arrived yet never starts. One that ended has its outcome.
-            if self.waiting.len() < before || !self.knows(cancel.execution) {
+            // A job that waited here or has not arrived yet never starts. One that ended has its outcome.
+            if !self.knows(cancel.execution) {
                 let why = "cancelled before it started";
                 never.push(never_started(*cancel, OutcomeKind::Cancelled, why, now));
             }
