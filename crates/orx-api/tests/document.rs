@@ -49,6 +49,11 @@ impl Server {
         let request = request.body(Body::from(text)).expect("a request");
         let answer = self.router.clone().oneshot(request).await.expect("an answer");
         let status = answer.status().as_u16();
+        let kind = answer.headers().get("content-type").and_then(|kind| kind.to_str().ok());
+        if kind == Some("text/event-stream") {
+            // It has no end.
+            return (status, String::new());
+        }
         let bytes = axum::body::to_bytes(answer.into_body(), 1 << 24).await.expect("a body");
         (status, String::from_utf8_lossy(&bytes).into_owned())
     }
