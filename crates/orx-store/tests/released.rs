@@ -75,7 +75,7 @@ async fn waiting_runs_of_a_sqlite_file_of_the_first_release_still_wait() {
 
 #[tokio::test]
 async fn waiting_runs_of_a_postgres_database_of_the_first_release_still_wait() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let counts = "INSERT INTO counts VALUES (1, 0, 3);";
     database.run(&[include_str!("released/postgres.sql"), RUNS, counts].concat()).await;
     let store = Postgres::open(PostgresOptions::new(database.url()), LATER).await;
