@@ -62,7 +62,6 @@ async fn a_dashboard_sees_each_change_at_once_and_goes_on_with_the_next_server()
     let LiveEvent::JobStatusUpdated(updated) = event(&mut jobs).await else { panic!("other") };
     // 100 ms where nothing else runs on the machine.
     let took = began.elapsed();
-    println!("an accepted job reached the dashboard after {took:?}");
     assert!(took < Duration::from_secs(2), "{took:?}");
     assert_eq!((updated.jobs[0].id, updated.jobs[0].state.status), (id, JobStatus::Pending));
     let LiveEvent::OverviewUpdated(seen) = event(&mut overview).await else { panic!("other") };
