@@ -12,12 +12,15 @@ use orx_model::time::UtcClock;
 use orx_model::{
     AttemptStatus, Incarnation, JobId, JobSpec, JobStatus, NewJob, Priority, Timestamp,
 };
+use orx_schedule::Schedule;
 use orx_store::{
     CancelCommand, Enqueued, Lead, LeadRequest, ListRequest, LogRequest, Postgres, PostgresOptions,
-    Release, Sqlite, SqliteOptions, Store,
+    Release, Sqlite, SqliteOptions, Store, Templates,
 };
 use orx_testkit::make::{failed, name, outcome, request};
 use orx_testkit::servers::TestDatabase;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// After every event in the files, and before the next due time in them.
 const LATER: Timestamp = Timestamp::from_millis(1_795_900_000_000);
@@ -114,6 +117,22 @@ async fn runs_still_wait(store: Arc<dyn Store>) {
     let released = store.release(releases, term, LATER).await.expect("released");
     assert_eq!((released.admitted, released.alerts.len()), ([9, 20, 21].map(JobId).to_vec(), 2));
     store.close().await.expect("closed");
+}
+
+/// The columns of a schedule that hold JSON. `orx-model/tests/released` has the JSON of the other tables.
+#[test]
+fn the_stored_json_of_a_schedule_reads_back_and_is_written_as_before() {
+    fn check<T: Serialize + DeserializeOwned>(file: &str, text: &str) {
+        let why = "an older release wrote this: add an alias, do not change the file";
+        let value: T =
+            serde_json::from_str(text).unwrap_or_else(|error| panic!("{file}: {why}: {error}"));
+        let written = serde_json::to_value(&value).expect("JSON");
+        let kept: serde_json::Value = serde_json::from_str(text).expect("JSON");
+        assert_eq!(written, kept, "{file}: {why}");
+    }
+    check::<Templates>("templates.full", include_str!("released/0.1.0/templates.full.json"));
+    check::<Templates>("templates.least", include_str!("released/0.1.0/templates.least.json"));
+    check::<Schedule>("schedule", include_str!("released/0.1.0/schedule.json"));
 }
 
 async fn content_is_unchanged(store: Arc<dyn Store>) {
