@@ -212,6 +212,8 @@ orx reads:
   HTTPS_PROXY, NO_PROXY
   ORX_OUTPUT     output format
   ORX_COLOR      always or never; NO_COLOR and CLICOLOR_FORCE are honoured
+  ORX_LOG        what daemons log: error, warn, info, debug or trace, for all of orx
+                 or for a module, as in info,orx_store=debug
   COLUMNS, TZ, TERM, LC_ALL, LANG
 
 orx sets for the commands of jobs:
