@@ -5,10 +5,14 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::oracle::any_spec;
-use crate::{Schedule, apply, diff};
+use crate::{Schedule, SpecProblem, diff};
 
 fn change(text: &Value) -> SpecChange {
     serde_json::from_value(text.clone()).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+fn apply(change: &SpecChange, spec: &ScheduleSpec) -> Result<ScheduleSpec, SpecProblem> {
+    change.apply(spec)
 }
 
 fn spec() -> ScheduleSpec {

@@ -26,7 +26,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use orx_model::job::{Command, Json, Labels};
 use orx_model::policy::{OnLost, Priority};
-use orx_model::schedule::{CatchUp, CronExpr, Overlap, ScheduleSpec, When, ZoneName};
+use orx_model::schedule::{CatchUp, CronExpr, Overlap, ScheduleSpec, SpecProblem, When, ZoneName};
 use orx_model::time::{format_exact, parse_duration};
 use orx_model::wire::EnqueueRequest;
 use orx_model::{Name, Timestamp};
@@ -34,7 +34,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, value::RawValue};
 
 use crate::cron::Cron;
-use crate::spec::{Schedule, SpecProblem};
+use crate::spec::Schedule;
 use crate::zone::NamedZone;
 
 /// A file of schedules.

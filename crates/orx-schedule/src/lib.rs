@@ -12,8 +12,7 @@
 //! - [`missed`] decides what to fire and what to record after downtime, and [`overlap`] what a slot does
 //!   while the previous run has not ended.
 //! - [`preview`] and [`lint`] show people what to expect, especially on days with clock changes.
-//! - [`apply`] applies a partial change, [`diff`] compares schedules, and [`ScheduleFile`] is their file
-//!   format.
+//! - [`diff`] compares schedules, and [`ScheduleFile`] is their file format.
 //! - [`crontab::parse`] turns a crontab into specs.
 //!
 //! Slots are known up to the end of the year 2100. Time zone rules are compiled in; a program may
@@ -57,7 +56,7 @@ mod timing_tests;
 mod zone_tests;
 
 pub use self::catch_up::{CatchUpPlan, CatchUpRule, DueSlot, MissedRange, missed};
-pub use self::change::{apply, diff};
+pub use self::change::diff;
 pub use self::cron::{Cron, CronError, CronField};
 pub use self::file::{FileCommand, FileDuration, FileJob, FileProblem, FileSchedule, ScheduleFile};
 pub use self::imported::{
@@ -65,6 +64,7 @@ pub use self::imported::{
 };
 pub use self::lint::{Warning, WarningCode, lint};
 pub use self::preview::{DayEffect, DayMark, PREVIEW_MAX, Previewed, preview};
-pub use self::spec::{Schedule, SpecProblem, SpecProblems};
+pub use self::spec::{Schedule, SpecProblems};
 pub use self::timing::{DueRule, Timing};
 pub use self::zone::{NamedZone, ParseZoneError, Zone};
+pub use orx_model::schedule::SpecProblem;

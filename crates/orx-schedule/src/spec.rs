@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::time::Duration;
 
-use orx_model::schedule::{ScheduleSpec, When};
+use orx_model::schedule::{ScheduleSpec, SpecProblem, When};
 use orx_model::wire::EnqueueRequest;
 use orx_model::{Name, Timestamp, limits};
 use serde::{Deserialize, Serialize};
@@ -182,16 +182,6 @@ impl Schedule {
             (Some(start), Some(end)) => format!(" from `start` `{start}` to `end` `{end}`"),
         }
     }
-}
-
-/// One error in a [`ScheduleSpec`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
-#[error("`{field}`: {text}")]
-pub struct SpecProblem {
-    /// The field in JSON: `window_ms`, `job.name`.
-    pub field: &'static str,
-    /// What was expected, and what was found.
-    pub text: String,
 }
 
 /// All errors in a [`ScheduleSpec`], printed one a line.

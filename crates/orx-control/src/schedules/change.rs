@@ -9,7 +9,7 @@ use orx_model::schedule::wire::{
 use orx_model::schedule::{Due, FieldChange, ScheduleSpec, SkipReason, Slot, SlotOutcome};
 use orx_model::wire::{EnqueueRequest, V};
 use orx_model::{Code, JobSpec, Name, Problem, Timestamp, limits};
-use orx_schedule::{CatchUpRule, Schedule, SpecProblem, SpecProblems, Timing, apply, diff};
+use orx_schedule::{CatchUpRule, Schedule, SpecProblem, SpecProblems, Timing, diff};
 use orx_store::{Paused, Position, SchedulePlan, ScheduleRecord, ScheduleUpdate, Templates};
 
 use super::{TRIES, changing};
@@ -135,7 +135,7 @@ impl ControlPanel {
             let record = self.readable(id).await?;
             let to = |spec: &ScheduleSpec| {
                 let wrong = |wrong: SpecProblem| Problem::new(Code::BadRequest, wrong.to_string());
-                apply(&change, spec).map_err(wrong)
+                change.apply(spec).map_err(wrong)
             };
             let by = by.as_deref();
             if let Some(answer) = self.change(caller, &record, to, version, by, dry_run).await? {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::catch_up::CatchUp;
 use super::overlap::Overlap;
+use super::spec::ScheduleSpec;
 use super::when::{When, ZoneName};
 use crate::ids::Name;
 use crate::job::{Command, Json, Labels};
@@ -15,6 +16,7 @@ use crate::mask::{MASK, is_secret_key, mask_value};
 use crate::policy::{OnLost, Priority};
 use crate::text::clean_line;
 use crate::time::Timestamp;
+use crate::wire::EnqueueRequest;
 
 /// A partial change of a schedule. Absent fields stay as they are; `null`, where it is allowed, removes the
 /// value. Units and ranges are those of [`super::ScheduleSpec`]; the server checks the result.
@@ -171,7 +173,63 @@ where
     Option::<T>::deserialize(deserializer).map(Some)
 }
 
+fn put<T: Clone>(change: Option<&T>, value: &mut T) {
+    if let Some(new) = change {
+        value.clone_from(new);
+    }
+}
+
+/// One error in a [`ScheduleSpec`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error("`{field}`: {text}")]
+pub struct SpecProblem {
+    /// The field in JSON: `window_ms`, `job.name`.
+    pub field: &'static str,
+    /// What was expected, and what was found.
+    pub text: String,
+}
+
 impl SpecChange {
+    /// The schedule with the change applied. The result is not checked; the id stays.
+    ///
+    /// # Errors
+    ///
+    /// The change sets a part of something absent, such as the offset of a cron expression or the folder of
+    /// a missing command.
+    pub fn apply(&self, spec: &ScheduleSpec) -> Result<ScheduleSpec, SpecProblem> {
+        let mut new = spec.clone();
+        put(self.timing.as_ref(), &mut new.timing);
+        if let Some(every_ms) = self.every_ms {
+            let offset_ms = match new.timing {
+                When::Interval { offset_ms, .. } => offset_ms,
+                When::Cron(_) | When::Once(_) => 0,
+            };
+            new.timing = When::Interval { every_ms, offset_ms };
+        }
+        if let Some(new_ms) = self.offset_ms {
+            match &mut new.timing {
+                When::Interval { offset_ms, .. } => *offset_ms = new_ms,
+                When::Cron(_) | When::Once(_) => {
+                    let text = "only an interval has one".to_owned();
+                    return Err(SpecProblem { field: "offset_ms", text });
+                }
+            }
+        }
+        put(self.zone.as_ref(), &mut new.zone);
+        put(self.jitter_ms.as_ref(), &mut new.jitter_ms);
+        put(self.start.as_ref(), &mut new.start);
+        put(self.end.as_ref(), &mut new.end);
+        put(self.max_runs.as_ref(), &mut new.max_runs);
+        put(self.catch_up.as_ref(), &mut new.catch_up);
+        put(self.window_ms.as_ref(), &mut new.window_ms);
+        put(self.overlap.as_ref(), &mut new.overlap);
+        put(self.tolerance_ms.as_ref(), &mut new.tolerance_ms);
+        put(self.on_missed.as_ref(), &mut new.on_missed);
+        put(self.on_failure.as_ref(), &mut new.on_failure);
+        self.job.apply(&mut new.job)?;
+        Ok(new)
+    }
+
     /// Whether it changes nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -181,6 +239,29 @@ impl SpecChange {
 }
 
 impl JobChange {
+    fn apply(&self, job: &mut EnqueueRequest) -> Result<(), SpecProblem> {
+        put(self.name.as_ref(), &mut job.name);
+        put(self.args.as_ref(), &mut job.args);
+        if !self.set_args.is_empty() {
+            job.args = Some(with_args(job.args.as_ref(), &self.set_args)?);
+        }
+        put(self.command.as_ref(), &mut job.command);
+        self.set_command.apply(&mut job.command)?;
+        put(self.queue.as_ref(), &mut job.queue);
+        put(self.priority.as_ref(), &mut job.priority);
+        put(self.retries.as_ref(), &mut job.retries);
+        put(self.backoff_ms.as_ref(), &mut job.backoff_ms);
+        put(self.timeout_ms.as_ref(), &mut job.timeout_ms);
+        put(self.expires_ms.as_ref(), &mut job.expires_ms);
+        put(self.on_lost.as_ref(), &mut job.on_lost);
+        put(self.require.as_ref(), &mut job.require);
+        job.require.extend(self.set_require.clone());
+        put(self.tags.as_ref(), &mut job.tags);
+        job.tags.extend(self.set_tags.clone());
+        put(self.correlation_id.as_ref(), &mut job.correlation_id);
+        Ok(())
+    }
+
     /// Whether it changes nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -189,11 +270,50 @@ impl JobChange {
 }
 
 impl CommandChange {
+    fn apply(&self, command: &mut Option<Command>) -> Result<(), SpecProblem> {
+        let CommandChange { argv, cwd, first_cwd, env, set_env, stdin } = self;
+        if self.is_empty() {
+            return Ok(());
+        }
+        let command = match (command, argv) {
+            (Some(command), _) => command,
+            (none, Some(argv)) => none.insert(Command {
+                argv: argv.clone(),
+                cwd: first_cwd.clone(),
+                ..Command::default()
+            }),
+            (None, None) => {
+                let text = "the schedule has no command to change: give one after `--`".to_owned();
+                return Err(SpecProblem { field: "job.command", text });
+            }
+        };
+        put(argv.as_ref(), &mut command.argv);
+        put(cwd.as_ref(), &mut command.cwd);
+        put(env.as_ref(), &mut command.env);
+        command.env.extend(set_env.clone());
+        put(stdin.as_ref(), &mut command.stdin);
+        Ok(())
+    }
+
     /// Whether it changes nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// The arguments with these set. Each value stays unchanged JSON text, so that no number loses a digit.
+fn with_args(old: Option<&Json>, set: &BTreeMap<String, Json>) -> Result<Json, SpecProblem> {
+    let wrong = |text: &str| SpecProblem { field: "job.set_args", text: text.to_owned() };
+    let mut args: BTreeMap<String, Json> = match old.map(|args| args.get()) {
+        None | Some("null") => BTreeMap::new(),
+        Some(text) => serde_json::from_str(text).map_err(|_| {
+            wrong("the arguments are no JSON object: replace them whole, or remove them first")
+        })?,
+    };
+    args.extend(set.iter().map(|(name, value)| (name.clone(), value.clone())));
+    let text = serde_json::value::to_raw_value(&args);
+    text.map(Json::from).map_err(|_| wrong("these are no arguments"))
 }
 
 /// A field in which two schedules differ. Fields and values are those of a schedule file

@@ -10,7 +10,7 @@ mod when;
 pub mod wire;
 
 pub use catch_up::{CatchUp, ParseCatchUpError};
-pub use change::{CommandChange, FieldChange, JobChange, SpecChange};
+pub use change::{CommandChange, FieldChange, JobChange, SpecChange, SpecProblem};
 pub use ledger::{SkipReason, Slot, SlotOutcome};
 pub use overlap::{Overlap, ParseOverlapError};
 pub use spec::{Imported, ScheduleSpec};

@@ -10,7 +10,7 @@ use orx_model::schedule::{
 };
 use orx_model::wire::EnqueueRequest;
 use orx_model::{Name, Priority};
-use orx_schedule::{Cron, CronError, NamedZone, ParseZoneError, SpecProblem, apply};
+use orx_schedule::{Cron, CronError, NamedZone, ParseZoneError, SpecProblem};
 
 use super::super::{enqueue, folder, future_time, pair, stdin_base64, variables};
 use crate::error::CliError;
@@ -184,7 +184,7 @@ impl SpecArgs {
         }
         let change = self.change(times, &[], ui)?;
         let usage = |problem: SpecProblem| CliError::usage(problem.to_string());
-        let mut spec = apply(&change, &spec).map_err(usage)?;
+        let mut spec = change.apply(&spec).map_err(usage)?;
         if spec.job.name.is_none() && spec.job.command.is_none() {
             return Err(CliError::usage("no job is given for the schedule")
                 .hint("add a job type, or a command after `--`"));

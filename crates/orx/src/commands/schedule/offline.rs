@@ -6,7 +6,7 @@ use orx_model::Name;
 use orx_model::schedule::ScheduleSpec;
 use orx_model::wire::EnqueueRequest;
 use orx_schedule::{
-    PREVIEW_MAX, Schedule, SpecProblem, SpecProblems, Warning, apply, lint as warnings,
+    PREVIEW_MAX, Schedule, SpecProblem, SpecProblems, Warning, lint as warnings,
     preview as due_times,
 };
 
@@ -69,7 +69,8 @@ fn spec_of_flags(time: &TimeArgs, missing: &str, ui: &Ui) -> Result<Schedule, Cl
     let spec = ScheduleSpec::new(name, timing, job);
     let change = super::args::SpecArgs::default().change(time, &[], ui)?;
     let zone = time.zone(ui)?.name().clone();
-    let spec = apply(&change, &ScheduleSpec { zone, ..spec })
+    let spec = change
+        .apply(&ScheduleSpec { zone, ..spec })
         .map_err(|problem: SpecProblem| CliError::usage(problem.to_string()))?;
     Schedule::checked(spec).map_err(invalid_spec)
 }
