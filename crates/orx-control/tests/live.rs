@@ -250,7 +250,8 @@ async fn a_slow_reader_starts_over_and_holds_up_nobody() {
     let world = world();
     let mut slow = world.read(jobs(None)).await;
     let mut quick = world.read(jobs(None)).await;
-    (slow.state().await, quick.state().await);
+    slow.state().await;
+    quick.state().await;
     let mut last = JobId(0);
     for _ in 0..40 {
         last = world.enqueue("q").await;
