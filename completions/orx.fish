@@ -69,7 +69,7 @@ complete -c orx -n "__fish_orx_needs_command" -f -a "bench" -d 'Measure a runnin
 complete -c orx -n "__fish_orx_needs_command" -f -a "completions" -d 'Print a completion script'
 complete -c orx -n "__fish_orx_needs_command" -f -a "man" -d 'Print the man page, or write all man pages into a folder'
 complete -c orx -n "__fish_orx_needs_command" -f -a "help" -d 'Explain a command or a topic'
-complete -c orx -n "__fish_orx_needs_command" -f -a "__guard" -d 'Ends the child processes of a killed worker; started by workers'
+complete -c orx -n "__fish_orx_needs_command" -f -a "__guard" -d 'Kills the child processes of a killed worker; started by workers'
 complete -c orx -n "__fish_orx_needs_command" -f -a "__generate" -d 'Writes the generated files that are checked in'
 complete -c orx -n "__fish_orx_using_subcommand enqueue" -s q -l queue -d 'Queue; default: the server\'s default queue' -r
 complete -c orx -n "__fish_orx_using_subcommand enqueue" -s p -l priority -d 'low, normal, high or critical' -r
@@ -124,7 +124,7 @@ complete -c orx -n "__fish_orx_using_subcommand run" -s t -l tag -d 'Tag; repeat
 complete -c orx -n "__fish_orx_using_subcommand run" -l corr -d 'Correlation id, passed on to the handler' -r
 complete -c orx -n "__fish_orx_using_subcommand run" -l cwd -d 'Folder to run in; default: the caller\'s' -r
 complete -c orx -n "__fish_orx_using_subcommand run" -l env -d 'Variable for the command; without a value, the caller\'s value; repeatable' -r
-complete -c orx -n "__fish_orx_using_subcommand run" -l on-interrupt -d 'Effect of Ctrl-C, SIGTERM and SIGHUP: leave the job running, or cancel it' -r -f -a "detach\t''
+complete -c orx -n "__fish_orx_using_subcommand run" -l on-interrupt -d 'Effect of Ctrl-C, SIGTERM and SIGHUP: the job continues, or is cancelled' -r -f -a "detach\t''
 cancel\t''"
 complete -c orx -n "__fish_orx_using_subcommand run" -l timeout -d 'Stop waiting after this time; the job continues' -r
 complete -c orx -n "__fish_orx_using_subcommand run" -l name -d 'Job type to show; default: the program\'s name' -r
@@ -393,9 +393,9 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_su
 complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -f -a "diff" -d 'Show what `apply` would change; exits with 1 if anything differs'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l cron -d 'Cron expression: five fields, or six with seconds first, or @daily and the like' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l every -d 'Interval, counted from 1970-01-01 UTC' -r
-complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l at -d 'Fire once, at this time' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l at -d 'Run once, at this time' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l zone -d 'Time zone of the cron expression; default: --tz, else this machine\'s zone' -r
-complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l jitter -d 'Fire up to this much later; the delay of a due time is always the same' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l jitter -d 'Delay each run by up to this; a due time always gets the same delay' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l start -d 'No due time before this' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l end -d 'No due time after this' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from add" -l max-runs -d 'Finish the schedule after N runs' -r
@@ -485,9 +485,9 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcom
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l cron -d 'Cron expression: five fields, or six with seconds first, or @daily and the like' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l every -d 'Interval, counted from 1970-01-01 UTC' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l offset -d 'Shift each due time of the interval by this time' -r
-complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l at -d 'Fire once, at this time' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l at -d 'Run once, at this time' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l zone -d 'Time zone of the cron expression; default: --tz, else this machine\'s zone' -r
-complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l jitter -d 'Fire up to this much later; the delay of a due time is always the same' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l jitter -d 'Delay each run by up to this; a due time always gets the same delay' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l start -d 'No due time before this' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l end -d 'No due time after this' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from set" -l max-runs -d 'Finish the schedule after N runs' -r
@@ -649,9 +649,9 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcom
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from runs" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l cron -d 'Cron expression: five fields, or six with seconds first, or @daily and the like' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l every -d 'Interval, counted from 1970-01-01 UTC' -r
-complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l at -d 'Fire once, at this time' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l at -d 'Run once, at this time' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l zone -d 'Time zone of the cron expression; default: --tz, else this machine\'s zone' -r
-complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l jitter -d 'Fire up to this much later; the delay of a due time is always the same' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l jitter -d 'Delay each run by up to this; a due time always gets the same delay' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l start -d 'No due time before this' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -l end -d 'No due time after this' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -s n -l next -d 'Number of due times to show' -r
@@ -680,9 +680,9 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcom
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from preview" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l cron -d 'Cron expression: five fields, or six with seconds first, or @daily and the like' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l every -d 'Interval, counted from 1970-01-01 UTC' -r
-complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l at -d 'Fire once, at this time' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l at -d 'Run once, at this time' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l zone -d 'Time zone of the cron expression; default: --tz, else this machine\'s zone' -r
-complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l jitter -d 'Fire up to this much later; the delay of a due time is always the same' -r
+complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l jitter -d 'Delay each run by up to this; a due time always gets the same delay' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l start -d 'No due time before this' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -l end -d 'No due time after this' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from lint" -s f -l file -d 'TOML file or folder of schedules, as for `orx schedule apply`' -r -F
@@ -1499,7 +1499,7 @@ always\t''
 never\t''"
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l time -d 'How to print times: relative, local, utc or unix' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l tz -d 'Time zone for times that you type and that orx prints' -r
-complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l insecure-listen -d 'Listen beyond loopback without TLS: whoever sees the network sees tokens and jobs'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l insecure-listen -d 'Listen beyond loopback without TLS: anyone on the network can read tokens and jobs'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l background -d 'A command started this server in the background'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l force-source -d 'Serve a store that is marked as moved, or is a copy: from now on it is the home of its jobs'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from server" -l no-header -d 'Do not print the names of columns'
@@ -1529,7 +1529,7 @@ always\t''
 never\t''"
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l time -d 'How to print times: relative, local, utc or unix' -r
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l tz -d 'Time zone for times that you type and that orx prints' -r
-complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l insecure-listen -d 'Listen beyond loopback without TLS: whoever sees the network sees tokens and jobs'
+complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l insecure-listen -d 'Listen beyond loopback without TLS: anyone on the network can read tokens and jobs'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l force-source -d 'Serve a store that is marked as moved, or is a copy: from now on it is the home of its jobs'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l no-header -d 'Do not print the names of columns'
 complete -c orx -n "__fish_orx_using_subcommand daemon; and __fish_seen_subcommand_from coordinator" -l quiet -d 'Print only data and errors'
