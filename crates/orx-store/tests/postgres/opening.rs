@@ -149,7 +149,7 @@ async fn an_error_of_opening_shows_the_cause_and_never_the_password() {
         ..PostgresOptions::new(closed)
     };
     assert!(!format!("{options:?}").contains("hunter2"));
-    let error = Postgres::open(options, NOW).await.expect_err("away");
+    let error = Postgres::open(options, NOW).await.expect_err("unreachable");
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
     assert!(!format!("{error:?}").contains("hunter2"));
 }

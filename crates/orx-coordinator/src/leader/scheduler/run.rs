@@ -399,7 +399,7 @@ impl Scheduler {
     fn job_ended(&mut self, now: Now) {
         if self.has_dependencies {
             let at = now.wall.max(self.followed_up_at.saturating_add(FOLLOW_UP_EVERY));
-            // After the clock was set back, `followed_up_at` may be hours ahead of it.
+            // After the clock was set back, `followed_up_at` may be hours later than it.
             let at = at.min(now.wall.saturating_add(FOLLOW_UP_EVERY));
             self.follow_up_at = Some(self.follow_up_at.map_or(at, |known| known.min(at)));
         }
