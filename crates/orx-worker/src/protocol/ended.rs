@@ -6,7 +6,7 @@ use orx_model::ExecutionId;
 
 /// How many are remembered, to recognise a late copy of their dispatch. No transport delays a dispatch
 /// behind this many others.
-const REMEMBERED: usize = 65_536;
+pub(super) const REMEMBERED: usize = 65_536;
 
 /// The last [`REMEMBERED`] executions that ended, or that never start.
 #[derive(Debug, Default)]

@@ -141,6 +141,17 @@ mod tests {
     }
 
     #[test]
+    fn a_heartbeat_is_remembered_until_its_window_ends() {
+        let mut fence = registered();
+        fence.sent(1, at(10));
+        fence.sent(2, at(20));
+        fence.sent(3, at(34));
+        assert!(fence.accepts(1, at(34)));
+        fence.sent(4, at(35));
+        assert_eq!(fence.sent.front(), Some(&(2, at(20))));
+    }
+
+    #[test]
     fn heartbeats_whose_window_has_ended_are_forgotten() {
         let mut fence = registered();
         for number in 1..1_000 {

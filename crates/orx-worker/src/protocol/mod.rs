@@ -12,6 +12,8 @@
 mod effect;
 mod ended;
 mod fence;
+#[cfg(test)]
+mod held_tests;
 mod input;
 #[cfg(test)]
 mod tests;
