@@ -14,6 +14,7 @@ mod live_routes;
 mod metrics;
 mod middleware;
 mod peers;
+mod queue_routes;
 mod request_body;
 mod routes;
 mod schedule_routes;

@@ -63,6 +63,7 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(metrics))
         .merge(crate::schedule_routes::routes())
         .merge(crate::live_routes::routes())
+        .merge(crate::queue_routes::routes())
         .merge(crate::token_routes::routes())
 }
 

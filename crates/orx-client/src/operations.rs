@@ -9,8 +9,8 @@ use orx_model::schedule::wire::{
 use orx_model::token::{self, RevokeAnswer, RevokeRequest, TokenList, TokenMade, TokenRequest};
 use orx_model::wire::{
     ChangeAnswer, ChangeRequest, ClusterStatus, DeadLetterPage, EnqueueAnswer, EnqueueRequest,
-    JobDetail, JobPage, ListQuery, Overview, QueueList, QueueView, ResultAnswer, WorkerDetail,
-    WorkerList, WorkersOrderAnswer, WorkersOrderRequest, path,
+    JobDetail, JobPage, ListQuery, Overview, QueueList, QueueOrder, QueueView, ResultAnswer,
+    WorkerDetail, WorkerList, WorkersOrderAnswer, WorkersOrderRequest, path,
 };
 use reqwest::Method;
 
@@ -91,6 +91,24 @@ impl Client {
     /// Any [`ClientError`](crate::ClientError).
     pub async fn queue(&self, name: &str) -> Result<QueueView> {
         self.get(&fill(path::QUEUE, "{queue}", name), &()).await
+    }
+
+    /// Pauses a queue.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
+    pub async fn pause_queue(&self, name: &str, order: &QueueOrder) -> Result<QueueView> {
+        let route = fill(path::QUEUE_PAUSE, "{queue}", name);
+        self.repeated(Method::POST, &route, |call| call.json(order)).await
+    }
+
+    /// Resumes a queue.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
+    pub async fn resume_queue(&self, name: &str, order: &QueueOrder) -> Result<QueueView> {
+        let route = fill(path::QUEUE_RESUME, "{queue}", name);
+        self.repeated(Method::POST, &route, |call| call.json(order)).await
     }
 
     /// A page of the dead letters whose jobs match a filter.

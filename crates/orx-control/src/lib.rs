@@ -12,6 +12,7 @@ mod key;
 mod links;
 mod live;
 mod nodes;
+mod queues;
 mod schedules;
 mod token_admin;
 mod tokens;

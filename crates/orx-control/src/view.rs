@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use orx_model::job::Command;
 use orx_model::mask::{mask_json, mask_labels, mask_text, mask_words};
+use orx_model::schedule::wire::PauseView;
 use orx_model::text::nearest;
 use orx_model::wire::{
     Attention, AttentionKind, ClockView, ClusterStatus, Condition, DeadLetter, DeadLetterPage,
@@ -11,7 +12,7 @@ use orx_model::wire::{
     StatusCounts, V, WorkerView,
 };
 use orx_model::{Code, Job, JobId, JobSummary, Name, Problem, Timestamp, limits};
-use orx_store::{DeadLetterRow, ListRequest, StoreError};
+use orx_store::{DeadLetterRow, ListRequest, Paused, StoreError};
 
 use crate::change::parse_filter;
 use crate::{Caller, ControlPanel, Result, Scope, store_problem};
@@ -118,11 +119,17 @@ impl ControlPanel {
         let counts = self.store().queue_counts().await.map_err(store_problem)?;
         let oldest: BTreeMap<Name, _> =
             self.store().oldest_due().await.map_err(store_problem)?.into_iter().collect();
+        let paused = self.store().paused_queues().await.map_err(store_problem)?;
+        let mut paused: BTreeMap<Name, Paused> = paused.into_iter().collect();
         let view = |(queue, counts): (Name, StatusCounts)| QueueView {
             oldest_due: oldest.get(&queue).copied(),
+            paused: paused.remove(&queue).map(|it| PauseView {
+                at: it.at,
+                reason: it.reason,
+                by: it.by,
+            }),
             queue,
             counts,
-            paused: None,
         };
         Ok(counts.into_iter().map(view).collect())
     }
@@ -172,7 +179,7 @@ impl ControlPanel {
         if live.is_empty() && counts.pending > 0 {
             attention.push(format!("{} jobs wait and there is no live worker", counts.pending));
         }
-        for queue in &queues {
+        for queue in queues.iter().filter(|queue| queue.paused.is_none()) {
             let waits = queue.oldest_due.map(|due| now.saturating_since(due));
             if let Some(waits) = waits.filter(|waits| waits.as_millis() > LONG_WAIT_MS) {
                 let waits = orx_model::time::format_duration(waits);

@@ -45,6 +45,7 @@ mod memory;
 mod postgres;
 mod prepared_firing;
 mod prepared_job;
+mod queues;
 mod schedules;
 mod sqlite;
 mod tokens;
@@ -67,6 +68,7 @@ pub use leases::{Lead, LeadRequest, Leases, NodeRecord, NodeReport, Term};
 pub use logs::{LogRequest, Logs};
 pub use memory::{Memory, Transition};
 pub use postgres::{Postgres, PostgresOptions};
+pub use queues::Queues;
 pub use schedules::{
     Dependency, ExpectedVersion, Fired, Firing, FollowUp, LastRun, Outlook, Paused, Position,
     Release, Released, Rewind, Run, RunAfter, RunAlert, SLOTS_KEPT, SchedulePlan, ScheduleRecord,
@@ -100,12 +102,23 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 
 /// Every capability that the daemons need of a store.
 pub trait Store:
-    Jobs + Dispatching + Schedules + Logs + Workers + Leases + DeadLetters + Tokens + StoreCopy + Upkeep
+    Jobs
+    + Queues
+    + Dispatching
+    + Schedules
+    + Logs
+    + Workers
+    + Leases
+    + DeadLetters
+    + Tokens
+    + StoreCopy
+    + Upkeep
 {
 }
 
 impl<T> Store for T where
     T: Jobs
+        + Queues
         + Dispatching
         + Schedules
         + Logs

@@ -110,7 +110,9 @@ async fn no_line_of_a_log_is_lost_or_doubled_though_the_server_is_killed() {
     for (_, text) in attempts {
         assert!(all.starts_with(&text), "{text}");
     }
-    assert!(tokio::time::timeout(SOON, stream.next()).await.expect("at once").expect("fine").is_none());
+    assert!(
+        tokio::time::timeout(SOON, stream.next()).await.expect("at once").expect("fine").is_none()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -452,6 +452,12 @@ slow!(Leases {
     }
 );
 
+slow!(Queues {
+    fn pause_queue(queue: Name, pause: Paused) -> bool;
+    fn resume_queue(queue: Name) -> bool;
+    fn paused_queues() -> Vec<(Name, Paused)>;
+});
+
 slow!(DeadLetters {
     fn dead_letters(request: ListRequest, now: Timestamp) -> Page<DeadLetterRow>;
     fn dead_letter_count(most: u64) -> u64;

@@ -204,6 +204,12 @@ pass!(DeadLetters {
     fn delete_dead_letters(ids: Vec<JobId>) -> Vec<bool>;
 });
 
+pass!(Queues {
+    fn pause_queue(queue: Name, pause: Paused) -> bool;
+    fn resume_queue(queue: Name) -> bool;
+    fn paused_queues() -> Vec<(Name, Paused)>;
+});
+
 pass!(Tokens {
     fn put_token(token: TokenRecord) -> ();
     fn token(id: &str) -> Option<TokenRecord>;

@@ -24,7 +24,7 @@ pub use messages::{
     RefusedEnvelope,
 };
 pub use overview::{Attention, AttentionKind, Overview, Percentiles, QueueOverview, Rates};
-pub use queues::{DeadLetter, DeadLetterPage, QueueList, QueueView, StatusCounts};
+pub use queues::{DeadLetter, DeadLetterPage, QueueList, QueueOrder, QueueView, StatusCounts};
 pub use workers::{
     WorkerAttempt, WorkerCommand, WorkerDetail, WorkerList, WorkerOrdered, WorkerView,
     WorkersOrderAnswer, WorkersOrderRequest,

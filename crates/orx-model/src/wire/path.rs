@@ -20,6 +20,10 @@ pub const JOBS_RETRY: &str = "/admin/v1/jobs/retry";
 pub const QUEUES: &str = "/admin/v1/queues";
 /// One queue.
 pub const QUEUE: &str = "/admin/v1/queues/{queue}";
+/// Pause a queue.
+pub const QUEUE_PAUSE: &str = "/admin/v1/queues/{queue}/pause";
+/// Resume a queue.
+pub const QUEUE_RESUME: &str = "/admin/v1/queues/{queue}/resume";
 /// Dead letters, page by page.
 pub const DEAD_LETTERS: &str = "/admin/v1/dead-letters";
 /// Retry dead letters.

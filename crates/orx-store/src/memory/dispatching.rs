@@ -26,6 +26,7 @@ impl Dispatching for Memory {
             .jobs
             .values()
             .filter(|entry| entry.job.state.status == JobStatus::Pending)
+            .filter(|entry| !state.paused.contains_key(&entry.job.spec.queue))
             .map(|e| (std::cmp::Reverse(e.job.spec.priority.rank()), e.job.state.run_at, e.job.id))
             .collect();
         ready.sort_unstable();

@@ -7,6 +7,7 @@ mod jobs;
 mod leases;
 mod logs;
 mod outcomes;
+mod queues;
 mod schedules;
 mod tokens;
 mod transfer;
@@ -26,7 +27,7 @@ use orx_model::{
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
-    ClockNote, Home, ListRequest, NodeReport, Page, Result, RetainedKey, StoreError, Term,
+    ClockNote, Home, ListRequest, NodeReport, Page, Paused, Result, RetainedKey, StoreError, Term,
     TokenRecord, WorkerReport,
 };
 
@@ -72,6 +73,7 @@ struct State {
     lease: Option<(Incarnation, Timestamp)>,
     tokens: BTreeMap<String, TokenRecord>,
     queues: std::collections::BTreeSet<Name>,
+    paused: BTreeMap<Name, Paused>,
     history: Vec<Transition>,
     schedules: schedules::ScheduleTables,
     clock: Option<ClockNote>,

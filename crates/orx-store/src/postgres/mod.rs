@@ -31,6 +31,7 @@ mod lists;
 mod logs;
 mod open;
 mod outcomes;
+mod queues;
 mod retention;
 mod row;
 mod schedules;

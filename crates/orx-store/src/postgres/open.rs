@@ -23,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0006_home.sql"),
     include_str!("migrations/0007_lists.sql"),
     include_str!("migrations/0008_dependencies.sql"),
+    include_str!("migrations/0009_queue_pauses.sql"),
 ];
 pub(super) const SCHEMA: u32 = MIGRATIONS.len() as u32;
 

@@ -1,6 +1,6 @@
 -- Returns, in each row, the number of lanes and whether the caller holds the lease; and for each given lane
 -- its ready jobs after a place in the order of dispatch, which is the order of the index `jobs_ready`.
--- Returns at least one row.
+-- Lanes of paused queues have none. Returns at least one row.
 select n.lanes, w.number, j.urgency, j.run_at, j.id, j.expire_at, j.deadline, j.died, n.leads
 from (
     select count(*) as lanes,
@@ -8,7 +8,10 @@ from (
     from lanes
 ) n
 left join unnest(:numbers, :lanes, :urgencies, :run_ats, :ids)
-    as w(number, lane, urgency, run_at, id) on true
+    as w(number, lane, urgency, run_at, id)
+    on not exists (
+        select from lanes l join queue_pauses p on p.queue = l.queue where l.id = w.lane
+    )
 left join lateral (
     select j.urgency, j.run_at, j.id, j.expire_at, j.deadline, greatest(j.server_lost, j.lost) as died
     from jobs j

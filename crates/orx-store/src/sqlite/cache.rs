@@ -20,6 +20,8 @@ struct Queue {
     counts: Counts,
     committed: Counts,
     changed: bool,
+    paused: bool,
+    committed_paused: bool,
 }
 
 #[derive(Debug)]
@@ -92,6 +94,14 @@ impl Cache {
             let queue = cache.queues.get_mut((queue as usize).wrapping_sub(1));
             if let Some(slot) = queue.and_then(|queue| queue.counts.get_mut(status as usize)) {
                 *slot = row.get(2)?;
+            }
+        }
+        let mut statement = conn.prepare("SELECT queue FROM queue_pauses")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let queue = (row.get::<_, u32>(0)? as usize).wrapping_sub(1);
+            if let Some(queue) = cache.queues.get_mut(queue) {
+                queue.paused = true;
             }
         }
         let mut statement =
@@ -240,6 +250,7 @@ impl Cache {
         self.committed_queues = self.queues.len();
         self.committed_lanes = self.lanes.len();
         for queue in &mut self.queues {
+            queue.committed_paused = queue.paused;
             if std::mem::take(&mut queue.changed) {
                 queue.committed = queue.counts;
             }
@@ -256,6 +267,7 @@ impl Cache {
             self.lane_of.remove(&entry.lane);
         }
         for queue in &mut self.queues {
+            queue.paused = queue.committed_paused;
             if std::mem::take(&mut queue.changed) {
                 queue.counts = queue.committed;
             }
@@ -266,12 +278,25 @@ impl Cache {
         }
     }
 
+    /// Pauses or resumes a queue. Returns its id; `None` for an unknown queue.
+    pub(super) fn set_paused(&mut self, queue: &Name, paused: bool) -> Option<i64> {
+        let place = *self.queue_of.get(queue)?;
+        self.queues[place].paused = paused;
+        Some(place as i64 + 1)
+    }
+
+    pub(super) fn is_paused(&self, lane: &LaneEntry) -> bool {
+        self.queues.get(lane.queue).is_some_and(|queue| queue.paused)
+    }
+
     fn push_queue(&mut self, name: Name) -> usize {
         let place = self.queues.len();
         self.queue_of.insert(name.clone(), place);
         // `changed`, so that `committed` takes over the loaded counts.
         let counts = Counts::default();
-        self.queues.push(Queue { name, counts, committed: counts, changed: true });
+        let (paused, committed_paused, changed) = (false, false, true);
+        let committed = counts;
+        self.queues.push(Queue { name, counts, committed, changed, paused, committed_paused });
         place
     }
 

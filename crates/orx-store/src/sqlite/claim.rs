@@ -59,7 +59,12 @@ pub(super) fn claim(
     epoch: u64,
     now: Timestamp,
 ) -> DbResult<(Vec<Taken>, Vec<JobId>)> {
-    let lanes = tx.cache.lanes.iter().zip(1..).filter(|(entry, _)| entry.maybe_pending);
+    let lanes = tx
+        .cache
+        .lanes
+        .iter()
+        .zip(1..)
+        .filter(|(entry, _)| entry.maybe_pending && !tx.cache.is_paused(entry));
     let mut merge = Merge::new(requests, lanes.map(|(entry, lane)| (&entry.lane, lane)));
     let rows = (merge.left() / merge.lanes().max(1) + 1).clamp(READ_ROWS.0, READ_ROWS.1);
     let to = next(JobStatus::Pending, JobEvent::Claim)?;

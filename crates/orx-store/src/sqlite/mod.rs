@@ -23,6 +23,7 @@ mod lists;
 mod logs;
 mod open;
 mod outcomes;
+mod queues;
 mod readers;
 mod retention;
 mod row;

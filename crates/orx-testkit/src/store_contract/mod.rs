@@ -13,6 +13,7 @@ mod lists;
 mod logs;
 mod losses;
 mod outcomes;
+mod queues;
 mod retention;
 mod tokens;
 mod transfer;
@@ -37,6 +38,7 @@ pub use lists::*;
 pub use logs::*;
 pub use losses::*;
 pub use outcomes::*;
+pub use queues::*;
 pub use retention::*;
 pub use tokens::*;
 pub use transfer::*;
@@ -53,6 +55,8 @@ macro_rules! store_contract {
             jobs_are_read_by_their_ids_each_once
             claims_go_by_priority_then_due_time_then_id_over_all_lanes
             one_claim_takes_at_most_its_limit
+            no_job_of_a_paused_queue_is_claimed_until_it_is_resumed
+            a_pause_stays_since_its_first_and_an_unknown_queue_cannot_be_paused
             a_worker_gets_no_more_than_its_free_slots_and_only_what_it_takes
             the_worker_with_the_most_free_slots_gets_the_next
             a_free_slot_comes_before_a_prefetch_place

@@ -52,6 +52,9 @@ examples! {
     QUEUE [token "`read`"] "  orx queue list
   orx queue show media
   orx queue list -o json | jq '.[] | {queue, waiting: .counts.pending}'\n";
+    QUEUE_PAUSE [token "`admin`"] "  orx queue pause media --reason 'disk full'
+  orx queue resume media
+  orx queue list\n";
     DLQ [token "`admin`, or `read` to list and show"] "  orx dlq list
   orx dlq retry 1423
   orx dlq rm --all --yes\n";

@@ -1,13 +1,13 @@
-//! `orx queue`: queues and their counts.
+//! `orx queue`: queues, their counts, and their pauses.
 
 use orx_model::JobStatus;
-use orx_model::wire::QueueView;
+use orx_model::wire::{QueueOrder, QueueView};
 
 use super::Session;
 use crate::error::{CliError, Exit};
 use crate::ui::{Cell, Column, ListRow, Ui};
 
-/// List queues, or show one
+/// List, show, pause and resume queues
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum QueueSubcommand {
     /// List all queues with their counts
@@ -19,10 +19,27 @@ pub(crate) enum QueueSubcommand {
         /// Name of the queue
         queue: String,
     },
+    /// Pause queues: none of their jobs starts
+    #[command(after_long_help = super::help::QUEUE_PAUSE)]
+    Pause(PauseArgs),
+    /// Resume queues
+    #[command(after_long_help = super::help::QUEUE_PAUSE)]
+    Resume(PauseArgs),
 }
 
-const COLUMNS: [Column; 9] = [
+#[derive(Debug, clap::Args)]
+pub(crate) struct PauseArgs {
+    /// Names of the queues
+    #[arg(value_name = "QUEUE", required = true)]
+    queues: Vec<String>,
+    /// Reason, recorded with the change
+    #[arg(long, value_name = "R")]
+    reason: Option<String>,
+}
+
+const COLUMNS: [Column; 10] = [
     ("QUEUE", false),
+    ("STATE", false),
     ("WAIT", false),
     ("SCHEDULED", false),
     ("RUN", false),
@@ -37,7 +54,39 @@ pub(crate) async fn run(command: QueueSubcommand, session: &Session) -> Result<E
     let queues = match command {
         QueueSubcommand::List => session.client.queues().await?.queues,
         QueueSubcommand::Show { queue } => vec![session.client.queue(&queue).await?],
+        QueueSubcommand::Pause(args) => return set_paused(args, session, true).await,
+        QueueSubcommand::Resume(args) => return set_paused(args, session, false).await,
     };
+    list(session, &queues)
+}
+
+/// Every name is checked before the first queue changes.
+async fn set_paused(args: PauseArgs, session: &Session, pause: bool) -> Result<Exit, CliError> {
+    for name in &args.queues {
+        session.client.queue(name).await?;
+    }
+    let order = QueueOrder { reason: args.reason, by: Some(super::enqueue::user()) };
+    let mut changed = Vec::new();
+    for name in &args.queues {
+        changed.push(match pause {
+            true => session.client.pause_queue(name, &order).await?,
+            false => session.client.resume_queue(name, &order).await?,
+        });
+    }
+    if !session.ui.format.is_human() {
+        return list(session, &changed);
+    }
+    if !session.ui.quiet {
+        let word = if pause { "paused" } else { "resumed" };
+        let line = |view: &QueueView| {
+            format!("{word} {}: {} jobs wait\n", view.queue, view.counts.pending)
+        };
+        session.ui.raw(changed.iter().map(line).collect::<String>().as_bytes())?;
+    }
+    Ok(Exit::Success)
+}
+
+fn list(session: &Session, queues: &[QueueView]) -> Result<Exit, CliError> {
     let rows: Result<Vec<ListRow>, CliError> =
         queues.iter().map(|queue| row(&session.ui, queue)).collect();
     session.ui.list(&COLUMNS, &rows?)?;
@@ -52,6 +101,7 @@ fn row(ui: &Ui, view: &QueueView) -> Result<ListRow, CliError> {
         id: view.queue.to_string(),
         cells: vec![
             Cell::new(view.queue.to_string()),
+            Cell::new(state(ui, view)),
             of(JobStatus::Pending),
             of(JobStatus::Scheduled),
             Cell::new(running.to_string()),
@@ -62,4 +112,12 @@ fn row(ui: &Ui, view: &QueueView) -> Result<ListRow, CliError> {
             of(JobStatus::TimedOut),
         ],
     })
+}
+
+/// `ok`, or since when, by whom and why it is paused.
+fn state(ui: &Ui, view: &QueueView) -> String {
+    let Some(paused) = &view.paused else { return "ok".to_owned() };
+    let by = paused.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+    let reason = paused.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    format!("paused {}{by}{reason}", ui.age(paused.at))
 }

@@ -1,0 +1,7 @@
+-- Paused queues: none of their jobs is claimed.
+create table queue_pauses (
+    queue bigint primary key,
+    paused_at bigint not null,
+    reason text,
+    paused_by text
+);
