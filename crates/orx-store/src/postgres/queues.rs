@@ -37,7 +37,7 @@ impl Inner {
         let rows = self.rows(Kind::Read, message).await?;
         row::readable("the pause of a queue", &rows, |row| {
             let row = Columns(row);
-            let text = |column| Ok(row.optional_str(column)?.map(str::to_owned));
+            let text = |column| row.optional_str(column).map(|text| text.map(str::to_owned));
             Ok((row.name(0)?, Paused { at: row.time(1)?, reason: text(2)?, by: text(3)? }))
         })
     }
