@@ -87,7 +87,7 @@ impl Inner {
             ("jobs", sql::ints(executions.iter().map(|of| of.job.0))),
             ("executions", sql::ids(executions.iter().map(|of| of.execution.0))),
         ];
-        let message = sql::fill(include_str!("holders.sql"), values);
+        let message = sql::fill_again(include_str!("holders.sql"), values);
         let holder = |row| {
             let row = Columns(row);
             match row.optional_id(0)? {

@@ -1,5 +1,6 @@
 //! Accepts jobs: inserts them, and finds the holders of keys that are in use.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
 
@@ -23,10 +24,20 @@ pub(super) struct Enqueue {
     pub(super) now: Timestamp,
 }
 
-/// For batches in which no job has a key, and for others.
-const TEMPLATES: [&str; 2] = [include_str!("enqueue_plain.sql"), include_str!("enqueue.sql")];
+/// For batches without keys, for those with keys, for those whose jobs have keys and differ in little else, and
+/// for a single job with a key.
+const TEMPLATES: [&str; 4] = [
+    include_str!("enqueue_plain.sql"),
+    include_str!("enqueue.sql"),
+    include_str!("enqueue_alike.sql"),
+    include_str!("enqueue_one.sql"),
+];
+const PLAIN: usize = 0;
+const KEYED: usize = 1;
+const ALIKE: usize = 2;
+const ONE: usize = 3;
 /// Attempts to write jobs whose keys other transactions take or free meanwhile.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 6;
 
 impl Part for Enqueue {
     type Answer = Vec<Enqueued>;
@@ -41,28 +52,40 @@ impl Part for Enqueue {
     }
 
     async fn write(inner: &Arc<Inner>, parts: &[Self]) -> DbResult<Vec<Vec<Enqueued>>> {
-        let lanes: Vec<&Lane> =
+        let mut lanes: Vec<&Lane> =
             parts.iter().flat_map(|part| &part.jobs).map(|job| &job.lane).collect();
+        lanes.dedup();
         inner.add_lanes(lanes).await?;
-        let mut jobs = Vec::new();
+        let mut jobs: Vec<JobRow<'_>> = Vec::new();
         for part in parts {
             for job in &part.jobs {
-                jobs.push(JobRow::new(inner, job, part.now)?);
+                // Jobs of one lane often follow each other.
+                let lane = match jobs.last() {
+                    Some(before) if before.job.lane == job.lane => before.lane,
+                    _ => inner.lane_id(&job.lane)?,
+                };
+                jobs.push(JobRow::new(job, lane, part.now));
             }
         }
         let mut answers: Vec<Option<Enqueued>> = vec![None; jobs.len()];
-        for _ in 0..ROUNDS {
+        for round in 0..ROUNDS {
             let done = answers.iter().any(Option::is_some);
-            let round = inner.add_new(&jobs, &mut answers).await;
-            round.map_err(|failure| failure.after(done))?;
+            let added = inner.add_new(&jobs, &mut answers).await;
+            added.map_err(|failure| failure.after(done))?;
             if answers.iter().all(Option::is_some) {
                 break;
             }
             let done = answers.iter().any(Option::is_some);
-            let round = inner.look_up_known(&jobs, &mut answers).await;
-            round.map_err(|failure| failure.after(done))?;
+            let known = inner.look_up_known(&jobs, &mut answers).await;
+            known.map_err(|failure| failure.after(done))?;
             if answers.iter().all(Option::is_some) {
                 break;
+            }
+            // In the first round the other keys were free: they only came with one that exists.
+            if round > 0 {
+                let done = answers.iter().any(Option::is_some);
+                let freed = inner.free_keys(&jobs, &answers).await;
+                freed.map_err(|failure| failure.after(done))?;
             }
         }
         let all = answers.into_iter().collect::<Option<Vec<_>>>().ok_or(DbError::Late)?;
@@ -79,17 +102,16 @@ struct JobRow<'j> {
     run_at: Timestamp,
     now: Timestamp,
     /// With U+0000 replaced, as the column stores it.
-    key: Option<String>,
+    key: Option<Cow<'j, str>>,
 }
 
 impl<'j> JobRow<'j> {
-    fn new(inner: &Inner, job: &'j PreparedJob, now: Timestamp) -> DbResult<Self> {
+    fn new(job: &'j PreparedJob, lane: LaneId, now: Timestamp) -> Self {
         let (status, run_at) = match job.run_at {
             Some(run_at) if run_at > now => (JobStatus::Scheduled, run_at),
             _ => (JobStatus::Pending, now),
         };
-        let (lane, key) = (inner.lane_id(&job.lane)?, job.key.as_deref().map(sql::held));
-        Ok(Self { job, lane, status, run_at, now, key })
+        Self { job, lane, status, run_at, now, key: job.key.as_deref().map(sql::held) }
     }
 }
 
@@ -135,15 +157,22 @@ impl Inner {
         let left = unanswered(jobs, answers);
         let rows = self.rows(Kind::Durable, statement(jobs, &left)).await?;
         self.count();
-        let mut holders = HashMap::new();
         for row in rows.iter().map(Columns) {
-            let (index, id) = (row.count(0)? as usize, row.job(1)?);
-            let (Some(answer), Some(job)) = (answers.get_mut(index), jobs.get(index)) else {
-                continue;
-            };
-            *answer = Some(Enqueued::New { id, status: job.status });
-            if let Some(key) = job.key.as_deref() {
-                let (hash, status) = (job.job.key_hash.clone(), job.status);
+            for (index, id) in row.ints(0)?.into_iter().zip(row.ints(1)?) {
+                let index = usize::try_from(index).unwrap_or(usize::MAX);
+                let (Some(answer), Some(job)) = (answers.get_mut(index), jobs.get(index)) else {
+                    continue;
+                };
+                *answer = Some(Enqueued::New { id: JobId(id), status: job.status });
+            }
+        }
+        if answers.iter().all(Option::is_some) {
+            return Ok(());
+        }
+        let mut holders = HashMap::new();
+        for (job, answer) in jobs.iter().zip(&*answers) {
+            if let (Some(key), Some(Enqueued::New { id, status })) = (job.key.as_deref(), answer) {
+                let (id, hash, status) = (*id, job.job.key_hash.clone(), *status);
                 holders.insert(key, Holder { id, hash, status });
             }
         }
@@ -175,6 +204,17 @@ impl Inner {
         }
         answer_by_key(jobs, &holders, answers);
         Ok(())
+    }
+
+    /// Deletes the keys of the unanswered jobs that pruned jobs held and whose time is over.
+    async fn free_keys(&self, jobs: &[JobRow<'_>], answers: &[Option<Enqueued>]) -> DbResult<()> {
+        let left = unanswered(jobs, answers);
+        let values = [
+            ("keys", sql::texts(left.iter().map(|index| jobs[*index].key.as_deref()))),
+            ("now", sql::int(earliest(left.iter().map(|index| &jobs[*index])))),
+        ];
+        let message = sql::fill(include_str!("free_keys.sql"), values);
+        self.rows(Kind::Unsynced, message).await.map(drop)
     }
 }
 
@@ -208,13 +248,104 @@ fn without_terms(template: &str) -> String {
     }
 }
 
+/// What the jobs of [`ALIKE`] share.
+type Shared = (LaneId, [i64; 2], [Option<i64>; 3]);
+
+impl JobRow<'_> {
+    fn shared(&self) -> Shared {
+        (
+            self.lane,
+            [status_code(self.status), urgency(self.job.priority)],
+            [
+                millis(self.job.expire_at),
+                millis(self.job.deadline),
+                self.job.timeout_ms.map(integer),
+            ],
+        )
+    }
+}
+
 fn statement(jobs: &[JobRow<'_>], places: &[usize]) -> Statement {
-    static WITHOUT_TERMS: LazyLock<[String; 2]> = LazyLock::new(|| TEMPLATES.map(without_terms));
-    let of = || places.iter().map(|index| &jobs[*index]);
-    let keyed = of().any(|job| job.key.is_some());
+    static WITHOUT_TERMS: LazyLock<[String; TEMPLATES.len()]> =
+        LazyLock::new(|| TEMPLATES.map(without_terms));
+    let rows: Vec<&JobRow<'_>> = places.iter().map(|index| &jobs[*index]).collect();
+    let all_keyed = rows.iter().all(|job| job.key.is_some());
+    let alike = || {
+        let same =
+            |job: &&JobRow<'_>| job.job.text.head.is_none() && job.shared() == rows[0].shared();
+        rows.iter().all(same)
+    };
+    let (template, values) = match rows[..] {
+        [job] if all_keyed => (ONE, one_values(job, places[0])),
+        [..] if all_keyed && !rows.is_empty() && alike() => (ALIKE, alike_values(&rows, places)),
+        [..] if rows.iter().any(|job| job.key.is_some()) => (KEYED, values(&rows, places, true)),
+        [..] => (PLAIN, values(&rows, places, false)),
+    };
+    match rows.iter().all(|job| job.job.text.terms.is_empty()) {
+        true => sql::fill_again(&WITHOUT_TERMS[template], values),
+        false => sql::fill_again(TEMPLATES[template], values),
+    }
+}
+
+type Values = Vec<(&'static str, Value)>;
+
+fn shared_values(job: &JobRow<'_>) -> Values {
+    let (lane, [status, urgency], [expire_at, deadline, timeout_ms]) = job.shared();
+    vec![
+        ("lane", sql::int(lane.lane)),
+        ("queue", sql::int(lane.queue)),
+        ("status", sql::int(status)),
+        ("urgency", sql::int(urgency)),
+        ("expire_at", sql::optional_int(expire_at)),
+        ("deadline", sql::optional_int(deadline)),
+        ("timeout_ms", sql::optional_int(timeout_ms)),
+    ]
+}
+
+fn one_values(job: &JobRow<'_>, place: usize) -> Values {
+    let text = &job.job.text;
+    let terms = text.terms.iter().map(String::as_str);
+    let mut values = shared_values(job);
+    values.extend([
+        ("ord", sql::int(place as i64)),
+        ("run_at", sql::int(job.run_at.as_millis())),
+        ("created_at", sql::int(job.now.as_millis())),
+        ("key", sql::optional_text(job.key.as_deref())),
+        ("hash", sql::optional_text(job.job.key_hash.as_deref())),
+        ("spec", sql::text(&text.spec)),
+        ("head", sql::optional_text(text.head.as_deref())),
+        ("terms", Value::Text((!text.terms.is_empty()).then(|| sql::elements(terms)))),
+    ]);
+    values
+}
+
+fn alike_values(rows: &[&JobRow<'_>], places: &[usize]) -> Values {
+    let mut values = shared_values(rows[0]);
+    values.extend([
+        ("run_ats", sql::ints(rows.iter().map(|job| job.run_at.as_millis()))),
+        ("created_ats", sql::ints(rows.iter().map(|job| job.now.as_millis()))),
+    ]);
+    values.extend(key_values(rows, places));
+    values.extend(spec_values(rows.iter().map(|job| Some(&job.job.text))));
+    values
+}
+
+fn key_values(rows: &[&JobRow<'_>], places: &[usize]) -> [(&'static str, Value); 5] {
+    let keys = || rows.iter().filter_map(|job| job.key.as_deref());
+    [
+        // In the order of bytes, as the column.
+        ("least", sql::optional_text(keys().min())),
+        ("greatest", sql::optional_text(keys().max())),
+        ("ords", sql::ints(places.iter().map(|index| *index as i64))),
+        ("keys", sql::texts(rows.iter().map(|job| job.key.as_deref()))),
+        ("hashes", sql::texts(rows.iter().map(|job| job.job.key_hash.as_deref()))),
+    ]
+}
+
+fn values(rows: &[&JobRow<'_>], places: &[usize], keyed: bool) -> Values {
+    let of = || rows.iter().copied();
     let time = |at: Timestamp| at.as_millis();
     let mut values = vec![
-        ("ords", sql::ints(places.iter().map(|index| *index as i64))),
         ("lanes", sql::ints(of().map(|job| job.lane.lane))),
         ("statuses", sql::ints(of().map(|job| status_code(job.status)))),
         ("urgencies", sql::ints(of().map(|job| urgency(job.job.priority)))),
@@ -225,13 +356,9 @@ fn statement(jobs: &[JobRow<'_>], places: &[usize]) -> Statement {
         ("timeouts", sql::ints(of().map(|job| job.job.timeout_ms.map(integer)))),
     ];
     values.extend(spec_values(of().map(|job| Some(&job.job.text))));
+    values.extend(key_values(rows, places));
     if keyed {
-        values.extend([
-            ("queues", sql::ints(of().map(|job| job.lane.queue))),
-            ("keys", sql::texts(of().map(|job| job.key.as_deref()))),
-            ("hashes", sql::texts(of().map(|job| job.job.key_hash.as_deref()))),
-            ("now", sql::int(earliest(of()))),
-        ]);
+        values.push(("queues", sql::ints(of().map(|job| job.lane.queue))));
     } else {
         // Every job is new, so the counts are known here.
         let mut counts: BTreeMap<(i64, i64), i64> = BTreeMap::new();
@@ -244,8 +371,5 @@ fn statement(jobs: &[JobRow<'_>], places: &[usize]) -> Statement {
             ("counts", sql::ints(counts.values().copied())),
         ]);
     }
-    match of().all(|job| job.job.text.terms.is_empty()) {
-        true => sql::fill(&WITHOUT_TERMS[usize::from(keyed)], values),
-        false => sql::fill(TEMPLATES[usize::from(keyed)], values),
-    }
+    values
 }

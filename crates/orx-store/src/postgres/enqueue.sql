@@ -1,8 +1,9 @@
--- Inserts jobs in the order of `ord`. A job whose key is in use and has not expired is skipped: it uses no id
--- and returns no row (known.sql finds the holder of the key). Of two transactions with the same new key, the
--- second waits for the first and then skips its job. Keys are inserted in their order, so that such
--- transactions never deadlock.
--- `key is null or` makes the server look ids up in a hash, however many it expects.
+-- Inserts jobs in the order of `ord`. If one of their keys exists, nothing is inserted and no id is used: known.sql
+-- then finds the holders of keys, and free_keys.sql deletes the keys whose time is over. Of two transactions with
+-- the same new key, the second waits for the first and then skips its job. Keys are inserted in their order, so that
+-- such transactions never deadlock. Returns the `ord`s and ids of the new jobs.
+-- Clients make their keys in ascending order, so one look-up shows that none between the least and the greatest
+-- exists; only else is each looked up. `key is null or` makes the server look ids up in a hash, however many it expects.
 with l as materialized (:settings),
 numbered as materialized (
     select nextval('job_ids') as id, t.*
@@ -11,19 +12,21 @@ numbered as materialized (
                       :created_ats, :deadlines, :timeouts, :keys, :hashes, :specs, :heads, :terms)
         as t(ord, lane, queue, status, urgency, run_at, expire_at, created_at, deadline,
              timeout_ms, key, hash, spec, head, terms)
-    left join lateral (
-        select true as yes from keys k
-        where k.key = t.key and (k.kept_until is null or k.kept_until > :now)
-        limit 1
-    ) known on true
-    where known.yes is null
+    where case
+        when (
+            select true from keys where key >= :least and key <= :greatest order by key limit 1
+        ) is null then true
+        else (
+            select true from unnest(:keys) as i(key)
+            cross join lateral (select from keys k where k.key = i.key limit 1) known
+            limit 1
+        ) is null
+    end
 ),
 held as (
-    insert into keys as k (key, job, hash)
+    insert into keys (key, job, hash)
     select key, id, hash from numbered where key is not null order by key
-    on conflict (key) do update
-    set job = excluded.job, hash = excluded.hash, status = null, kept_until = null
-    where k.kept_until <= :now
+    on conflict (key) do nothing
     returning job
 ),
 new as materialized (
@@ -45,4 +48,4 @@ found as (
 counted as (
     insert into counts (queue, status, jobs) select queue, status, count(*) from new group by 1, 2
 )
-select ord, id from new
+select array_agg(ord), array_agg(id) from new

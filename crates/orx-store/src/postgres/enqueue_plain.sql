@@ -24,4 +24,4 @@ found as (
 counted as (
     insert into counts (queue, status, jobs) select * from unnest(:queues, :counted, :counts)
 )
-select ord, id from new
+select array_agg(ord), array_agg(id) from new

@@ -15,7 +15,7 @@ use super::{Inner, sql};
 use crate::columns::Row as _;
 
 /// The numbers of a lane and of its queue.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LaneId {
     pub(super) lane: i64,
     pub(super) queue: i64,

@@ -39,7 +39,9 @@ impl Part for Vec<LogChunk> {
             ("dropped", sql::ints(chunks().map(|chunk| integer(chunk.dropped_bytes)))),
             ("bytes", sql::byte_strings(chunks().map(|chunk| chunk.bytes.as_slice()))),
         ];
-        inner.rows(Kind::Advisory, sql::fill(include_str!("append_logs.sql"), values)).await?;
+        inner
+            .rows(Kind::Advisory, sql::fill_again(include_str!("append_logs.sql"), values))
+            .await?;
         Ok(vec![(); parts.len()])
     }
 }

@@ -49,6 +49,12 @@ impl<'r> Columns<'r> {
         text.split(',').map(id).collect()
     }
 
+    /// An array of numbers; null means none.
+    pub(super) fn ints(self, column: usize) -> DbResult<Vec<i64>> {
+        let numbers: Option<Vec<i64>> = self.0.try_get(column)?;
+        Ok(numbers.unwrap_or_default())
+    }
+
     pub(super) fn bytes(self, column: usize) -> DbResult<Vec<u8>> {
         self.raw(column)?.map(<[u8]>::to_vec).ok_or_else(|| wrong(column, "null"))
     }

@@ -5,6 +5,11 @@
 //! no transaction is open between two messages: a process that stops or loses its network holds no lock, and
 //! a transaction-pooling proxy may send each message to another session.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+use parking_lot::RwLock;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::types::Oid;
@@ -32,7 +37,7 @@ pub(super) enum Value {
     Floats(Vec<Option<f64>>),
     Bools(Vec<bool>),
     Ids(Vec<Option<Id>>),
-    Texts(Vec<Option<String>>),
+    Texts(Texts),
     ByteStrings(Vec<Vec<u8>>),
     /// Expands to [`LEASE`] and its two values; without a term, to a query that always returns a row.
     Lease(Option<Term>),
@@ -80,27 +85,95 @@ pub(super) fn arguments(values: &[Value]) -> Result<PgArguments, BoxDynError> {
     Ok(arguments)
 }
 
+/// A template that was filled in before.
+#[derive(Debug)]
+struct Filled {
+    /// The names of the values, in the order in which the caller gives them.
+    names: Vec<&'static str>,
+    text: String,
+    /// For `$1`, `$2`, …: the place of the value in `names`.
+    order: Vec<usize>,
+}
+
+/// As [`fill`], and remembers the text, for the statements that run with each job. Each caller gives the same
+/// names at each call.
+pub(super) fn fill_again(
+    template: &'static str,
+    values: impl IntoIterator<Item = (&'static str, Value)>,
+) -> Statement {
+    /// Templates by their address and length, and whether they check the lease.
+    type Key = (usize, usize, bool);
+    static KNOWN: LazyLock<RwLock<HashMap<Key, Arc<Filled>>>> = LazyLock::new(RwLock::default);
+    let values: Vec<_> = values.into_iter().collect();
+    let leads = values.iter().any(|(_, value)| matches!(value, Value::Lease(Some(_))));
+    let key = (template.as_ptr() as usize, template.len(), leads);
+    let known = KNOWN.read().get(&key).cloned();
+    let values = expanded(values);
+    let (names, mut values): (Vec<&'static str>, Vec<Option<Value>>) =
+        values.into_iter().map(|(name, value)| (name, Some(value))).unzip();
+    let known = match known.filter(|known| known.names == names) {
+        Some(known) => known,
+        None => {
+            let numbered = (0..).map(|place| Value::Int(Some(place)));
+            let filled = fill_expanded(template, Some(leads), names.iter().copied().zip(numbered));
+            let place = |value| match value {
+                Value::Int(Some(place)) => usize::try_from(place).unwrap_or(usize::MAX),
+                _ => usize::MAX,
+            };
+            let order = filled.values.into_iter().map(place).collect();
+            let known = Arc::new(Filled { names, text: filled.text, order });
+            KNOWN.write().insert(key, Arc::clone(&known));
+            known
+        }
+    };
+    let value = |place: &usize| values.get_mut(*place).and_then(Option::take);
+    let values = known.order.iter().filter_map(value).collect();
+    Statement { text: known.text.clone(), values }
+}
+
 /// Fills in a template and removes its comment lines. A name without a value stays in the text, and the
 /// server rejects it.
 pub(super) fn fill(
     template: &str,
     values: impl IntoIterator<Item = (&'static str, Value)>,
 ) -> Statement {
-    let mut named: Vec<(&'static str, Option<Value>, usize)> = Vec::new();
-    let mut lease = None;
+    let mut leads = None;
+    let values: Vec<_> = values
+        .into_iter()
+        .inspect(|(_, value)| {
+            if let Value::Lease(term) = value {
+                leads = Some(term.is_some());
+            }
+        })
+        .collect();
+    fill_expanded(template, leads, expanded(values))
+}
+
+/// Replaces a term by its two values.
+fn expanded(values: impl IntoIterator<Item = (&'static str, Value)>) -> Vec<(&'static str, Value)> {
+    let mut all = Vec::new();
     for (name, value) in values {
         match value {
-            Value::Lease(term) => {
-                if let Some(Term { node, epoch }) = term {
-                    let epoch = int(crate::codec::integer(epoch));
-                    named.push(("lease_holder", Some(id(node.0)), 0));
-                    named.push(("lease_epoch", Some(epoch), 0));
-                }
-                lease = Some(if term.is_some() { LEASE } else { ":settings" });
+            Value::Lease(Some(Term { node, epoch })) => {
+                all.push(("lease_holder", id(node.0)));
+                all.push(("lease_epoch", int(crate::codec::integer(epoch))));
             }
-            value => named.push((name, Some(value), 0)),
+            Value::Lease(None) => {}
+            value => all.push((name, value)),
         }
     }
+    all
+}
+
+/// `leads`: whether `:lease` checks the lease; `None` for a template without it.
+fn fill_expanded(
+    template: &str,
+    leads: Option<bool>,
+    values: impl IntoIterator<Item = (&'static str, Value)>,
+) -> Statement {
+    let mut named: Vec<(&'static str, Option<Value>, usize)> =
+        values.into_iter().map(|(name, value)| (name, Some(value), 0)).collect();
+    let lease = leads.map(|leads| if leads { LEASE } else { ":settings" });
     let mut filled = Statement { text: String::with_capacity(template.len()), values: Vec::new() };
     for line in template.lines().filter(|line| !line.trim_start().starts_with("--")) {
         match lease {
@@ -154,11 +227,11 @@ pub(super) fn optional_int(number: Option<i64>) -> Value {
 }
 
 pub(super) fn text(text: &str) -> Value {
-    Value::Text(Some(held(text)))
+    Value::Text(Some(held(text).into_owned()))
 }
 
 pub(super) fn optional_text(text: Option<&str>) -> Value {
-    Value::Text(text.map(held))
+    Value::Text(text.map(|text| held(text).into_owned()))
 }
 
 /// A 128-bit id, as a `uuid`.
@@ -187,7 +260,7 @@ pub(super) fn ids(ids: impl IntoIterator<Item = impl Into<Option<u128>>>) -> Val
 }
 
 pub(super) fn texts<'a>(texts: impl IntoIterator<Item = impl Into<Option<&'a str>>>) -> Value {
-    Value::Texts(texts.into_iter().map(|text| text.into().map(held)).collect())
+    Value::Texts(Texts::new(texts.into_iter().map(Into::into)))
 }
 
 pub(super) fn byte_strings<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Value {
@@ -195,8 +268,11 @@ pub(super) fn byte_strings<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Va
 }
 
 /// The text with U+0000 replaced, as a text column stores it.
-pub(super) fn held(text: &str) -> String {
-    text.replace('\0', NO_NUL)
+pub(super) fn held(text: &str) -> Cow<'_, str> {
+    match text.contains('\0') {
+        true => Cow::Owned(text.replace('\0', NO_NUL)),
+        false => Cow::Borrowed(text),
+    }
 }
 
 /// An array literal: the text that `::text[]` parses.
@@ -214,6 +290,49 @@ pub(super) fn elements<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     }
     elements.push('}');
     elements
+}
+
+/// An array of texts, as the server receives it. It is written from the texts at once: a copy of each would
+/// cost more than the rest of its way.
+#[derive(Debug, Clone)]
+pub(super) struct Texts(Vec<u8>);
+
+impl Texts {
+    fn new<'a>(texts: impl Iterator<Item = Option<&'a str>>) -> Self {
+        const TEXT: u32 = 25;
+        // One dimension, with nulls, of texts, from index 1; the length comes last.
+        let mut bytes = Vec::with_capacity(20 + 32 * texts.size_hint().0);
+        for number in [1, 1, TEXT, 0, 1] {
+            bytes.extend_from_slice(&number.to_be_bytes());
+        }
+        let mut count = 0_u32;
+        for text in texts {
+            count += 1;
+            let Some(text) = text.map(held) else {
+                bytes.extend_from_slice(&(-1_i32).to_be_bytes());
+                continue;
+            };
+            // Longer than any text that the store accepts.
+            let length = i32::try_from(text.len()).unwrap_or(i32::MAX);
+            bytes.extend_from_slice(&length.to_be_bytes());
+            bytes.extend_from_slice(text.as_bytes());
+        }
+        bytes[12..16].copy_from_slice(&count.to_be_bytes());
+        Self(bytes)
+    }
+}
+
+impl Type<Postgres> for Texts {
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(Oid(1009))
+    }
+}
+
+impl Encode<'_, Postgres> for Texts {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        buffer.extend_from_slice(&self.0);
+        Ok(IsNull::No)
+    }
 }
 
 /// A `uuid`.
@@ -256,6 +375,21 @@ mod tests {
         let filled = fill("select :a", [("a", text(":a -- $ canary")), ("b", text("canary"))]);
         assert_eq!(filled.text, "select $1\n");
         assert_eq!(filled.values.len(), 1);
+    }
+
+    #[test]
+    fn a_template_that_was_filled_in_before_takes_the_values_of_the_call() {
+        const TEMPLATE: &str = "with l as (:lease) select :b, :a, :b";
+        let term = Term { node: orx_model::Incarnation(7), epoch: 3 };
+        for number in [1, 2] {
+            for term in [None, Some(term)] {
+                let values =
+                    || [("a", int(number)), ("l", Value::Lease(term)), ("b", int(-number))];
+                let (again, fresh) = (fill_again(TEMPLATE, values()), fill(TEMPLATE, values()));
+                assert_eq!(again.text, fresh.text);
+                assert_eq!(format!("{:?}", again.values), format!("{:?}", fresh.values));
+            }
+        }
     }
 
     #[test]

@@ -101,7 +101,8 @@ fn new_jobs() -> Statement {
     let texts = ["keys", "hashes", "specs", "heads", "terms"];
     let numbers = numbers.into_iter().chain(others).map(|name| (name, sql::ints([1])));
     let texts = texts.into_iter().map(|name| (name, sql::texts(["{}"])));
-    let values = numbers.chain(texts).chain([("now", sql::int(1))]);
+    let range = ["least", "greatest"].map(|name| (name, sql::text("{}")));
+    let values = numbers.chain(texts).chain(range);
     sql::fill(include_str!("enqueue.sql"), values)
 }
 
