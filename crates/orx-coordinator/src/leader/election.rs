@@ -217,6 +217,30 @@ mod tests {
     }
 
     #[test]
+    fn a_renewal_that_is_answered_when_the_trust_ends_begins_anew() {
+        let mut election = won();
+        let renewed = Lead::Leading(term(ME, 5));
+        assert_eq!(election.answered(at(20), at(25), renewed), Turn::Won(term(ME, 5)));
+    }
+
+    #[test]
+    fn a_node_asks_at_once_when_the_leader_may_have_changed() {
+        let mut election = won();
+        election.ask_now(at(3));
+        assert_eq!(election.ask_at(), at(3));
+        // It asks no later for being asked again.
+        election.ask_now(at(4));
+        assert_eq!(election.ask_at(), at(3));
+    }
+
+    #[test]
+    fn a_leader_whose_write_was_refused_asks_after_a_pause() {
+        let mut election = won();
+        election.over(at(7));
+        assert_eq!((election.ask_at(), election.leader(at(7))), (at(8), None));
+    }
+
+    #[test]
     fn an_unanswered_request_is_repeated_and_changes_nothing_until_the_trust_ends() {
         let mut election = won();
         election.unanswered(at(20));

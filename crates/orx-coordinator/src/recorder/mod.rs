@@ -2,4 +2,6 @@
 
 pub(crate) mod holders;
 pub mod plan;
+#[cfg(test)]
+mod plan_tests;
 pub mod run;

@@ -58,12 +58,6 @@ impl WorkerLoad {
         &self.registration.name
     }
 
-    /// Attempts it may hold at once, as its newest heartbeat reported.
-    #[must_use]
-    pub fn capacity(&self) -> u32 {
-        self.capacity
-    }
-
     /// Jobs it may be given now: its free slots, and its prefetch. 0 before its first heartbeat: a worker
     /// needs one to decide whether a dispatch that reaches it late is still valid.
     #[must_use]
@@ -209,12 +203,6 @@ impl SlotTable {
     #[must_use]
     pub fn worker(&self, worker: Incarnation) -> Option<&WorkerLoad> {
         self.workers.get(&worker)
-    }
-
-    /// Each worker's [`WorkerLoad::free_slots`].
-    #[must_use]
-    pub fn free_slots(&self) -> BTreeMap<Incarnation, usize> {
-        self.workers.iter().map(|(worker, load)| (*worker, load.free_slots())).collect()
     }
 
     /// Number of a worker's newest heartbeat, 0 after its registration alone.

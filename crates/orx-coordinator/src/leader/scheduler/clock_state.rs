@@ -145,3 +145,84 @@ impl Scheduler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use orx_model::Timestamp;
+
+    use super::*;
+
+    const HOUR: u64 = 3_600;
+
+    /// `seconds` after a node last led, `since` seconds after this node began to lead.
+    fn at(seconds: i64, since: u64) -> Now {
+        let wall = Timestamp::from_millis((1_000_000 + seconds) * 1_000);
+        Now { wall, mono: Duration::from_secs(since) }
+    }
+
+    fn seen(last: Option<(Timestamp, i64)>) -> Option<ClockNote> {
+        Some(ClockNote { seen: at(0, 0).wall, last, ..ClockNote::default() })
+    }
+
+    /// Until when nothing is deleted by age, and the jump to apply, in milliseconds.
+    fn begun(note: Option<ClockNote>, now: Now) -> (Option<Duration>, Option<i64>) {
+        let mut state = ClockState::default();
+        let until = state.begin(note, now);
+        assert_eq!(state.note_at, now.mono);
+        (until, state.jump.map(|jump| jump.by_ms))
+    }
+
+    #[test]
+    fn a_short_time_without_a_leader_changes_nothing() {
+        assert_eq!(begun(None, at(0, 5)), (None, None));
+        assert_eq!(begun(seen(None), at(60, 5)), (None, None));
+        let day = 24 * HOUR as i64;
+        assert_eq!(begun(seen(None), at(day, 5)), (None, None));
+    }
+
+    #[test]
+    fn after_more_than_a_day_without_a_leader_nothing_is_deleted_for_an_hour() {
+        let now = at(24 * HOUR as i64 + 1, 5);
+        assert_eq!(begun(seen(None), now), (Some(Duration::from_secs(HOUR + 5)), None));
+    }
+
+    #[test]
+    fn a_clock_that_went_back_while_no_node_led_is_a_jump() {
+        assert_eq!(begun(seen(None), at(-60, 5)), (None, Some(-60_000)));
+    }
+
+    #[test]
+    fn the_hour_after_a_jump_forward_outlives_its_leader() {
+        let jumped = |by_ms| seen(Some((at(-1_200, 0).wall, by_ms)));
+        let left = Duration::from_secs(HOUR - 1_200 + 5);
+        assert_eq!(begun(jumped(9_000), at(0, 5)), (Some(left), None));
+        assert_eq!(begun(jumped(-9_000), at(0, 5)), (None, None));
+        // It is over, and the hour before it does not come again.
+        let long_ago = seen(Some((at(-9_000, 0).wall, 9_000)));
+        assert_eq!(begun(long_ago, at(0, 5)), (Some(Duration::from_secs(5)), None));
+    }
+
+    #[test]
+    fn a_jump_forward_holds_deletions_back_and_one_back_does_not() {
+        let mut state = ClockState::default();
+        let ahead = Jump { before: at(0, 0).wall, by_ms: 9_000 };
+        let until = Duration::from_secs(HOUR + 5);
+        assert_eq!(state.noticed(ahead, at(9, 5)), Some(until));
+        assert_eq!((state.jump, state.forward_by), (Some(ahead), Some(9_000)));
+
+        let mut state = ClockState::default();
+        let back = Jump { before: at(0, 0).wall, by_ms: -9_000 };
+        assert_eq!(state.noticed(back, at(-9, 5)), None);
+        assert_eq!((state.jump, state.forward_by), (Some(back), None));
+    }
+
+    #[test]
+    fn two_jumps_before_the_store_has_the_first_are_one() {
+        let mut state = ClockState::default();
+        state.noticed(Jump { before: at(0, 0).wall, by_ms: 9_000 }, at(9, 5));
+        state.noticed(Jump { before: at(9, 0).wall, by_ms: 20_000 }, at(29, 5));
+        assert_eq!(state.jump, Some(Jump { before: at(0, 0).wall, by_ms: 29_000 }));
+        state.noticed(Jump { before: at(29, 0).wall, by_ms: -29_000 }, at(0, 5));
+        assert_eq!(state.jump, None);
+    }
+}
