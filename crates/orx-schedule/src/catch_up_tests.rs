@@ -138,6 +138,18 @@ fn a_year_of_seconds_is_decided_at_once_and_in_few_rows() {
 }
 
 #[test]
+fn a_schedule_of_every_second_loses_no_slot_between_its_rows() {
+    // Three are on time, a hundred get a row each, and the oldest is a range of its own.
+    let timing = Timing::new(Pattern::Interval { every_ms: 1_000, offset_ms: 0 }, utc());
+    let (from, now) = (at("2026-01-01T00:00:00Z"), at("2026-01-01T00:01:44Z"));
+    let plan = missed(&timing, from, now, rule("none", DAY));
+    assert_eq!((plan.fire.len(), plan.missed.len()), (3, 100));
+    let range = plan.range.map(|range| (range.first, range.last, range.count));
+    let oldest = at("2026-01-01T00:00:01Z");
+    assert_eq!(range, Some((oldest, oldest, 1)));
+}
+
+#[test]
 fn what_waits_for_its_jitter_is_neither_missed_nor_lost() {
     let id: Name = "nightly".parse().expect("a name");
     let timing = cron("@hourly", utc()).with_jitter(&id, 600_000);
