@@ -140,7 +140,8 @@ fn a_year_of_seconds_is_decided_at_once_and_in_few_rows() {
 #[test]
 fn a_schedule_of_every_second_loses_no_slot_between_its_rows() {
     // Three are on time, a hundred get a row each, and the oldest is a range of its own.
-    let timing = Timing::new(Pattern::Interval { every_ms: 1_000, offset_ms: 0 }, utc());
+    let timing =
+        Timing::new(DueRule::Interval { every_ms: 1_000, offset_ms: 0 }, NamedZone::default());
     let (from, now) = (at("2026-01-01T00:00:00Z"), at("2026-01-01T00:01:44Z"));
     let plan = missed(&timing, from, now, rule("none", DAY));
     assert_eq!((plan.fire.len(), plan.missed.len()), (3, 100));
