@@ -1,7 +1,7 @@
 //! Records starts, progress and outcomes of attempts.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use orx_model::job::AttemptCounts;
 use orx_model::message::{ExecutionProgress, Started};
@@ -185,7 +185,16 @@ impl Inner {
         term: Option<Term>,
         answers: &mut [Option<Recorded>],
     ) -> DbResult<usize> {
-        let rows = self.rows(Kind::Durable, statement(endings, term)).await?;
+        let plain = |ending: &Ending<'_>| {
+            let signal = exit_columns(ending.pending.outcome.exit).1;
+            ending.decided.is_none() && signal.is_none()
+        };
+        let succeeded = !endings.is_empty() && endings.iter().all(plain);
+        let message = match succeeded {
+            true => success_statement(endings, term),
+            false => statement(endings, term),
+        };
+        let rows = self.rows(Kind::Durable, message).await?;
         self.count();
         if rows.is_empty() {
             return Err(DbError::Deposed);
@@ -193,11 +202,13 @@ impl Inner {
         let by_index: HashMap<usize, &Ending<'_>> =
             endings.iter().map(|ending| (ending.index, ending)).collect();
         let mut answered = 0;
+        let mut missing: HashSet<usize> = by_index.keys().copied().collect();
         for row in &rows {
             let row = Columns(row);
             let Some(index) = row.optional_int(0)? else { continue };
             let index = usize::try_from(index).unwrap_or(usize::MAX);
             let Some(ending) = by_index.get(&index) else { continue };
+            missing.remove(&index);
             let answer = match row.optional_int(2)? {
                 None => Some(Recorded::Missing),
                 Some(_) if row.bool(1)? => {
@@ -210,6 +221,12 @@ impl Inner {
             if let Some(slot) = answers.get_mut(index) {
                 answered += usize::from(answer.is_some());
                 *slot = answer;
+            }
+        }
+        for index in missing {
+            if let Some(slot) = answers.get_mut(index) {
+                answered += 1;
+                *slot = Some(Recorded::Missing);
             }
         }
         Ok(answered)
@@ -319,7 +336,38 @@ fn statement(endings: &[Ending<'_>], term: Option<Term>) -> Statement {
         ("ended_ats", sql::ints(pending().map(|it| it.outcome.ended_at.min(it.now).as_millis()))),
         ("results", sql::texts(endings.iter().map(Ending::result))),
     ];
-    sql::fill(include_str!("record.sql"), values)
+    sql::fill_again(include_str!("record.sql"), values)
+}
+
+/// The statement for attempts that all succeeded: without the columns that depend on the job.
+fn success_statement(endings: &[Ending<'_>], term: Option<Term>) -> Statement {
+    static WITHOUT_RESULTS: LazyLock<String> = LazyLock::new(|| {
+        let template = include_str!("record_ok.sql");
+        match (template.find("kept as ("), template.find("counted as (")) {
+            (Some(from), Some(to)) if from < to => [&template[..from], &template[to..]].concat(),
+            _ => template.to_owned(),
+        }
+    });
+    let pending = || endings.iter().map(|ending| ending.pending);
+    let outcomes = || pending().map(|pending| pending.outcome);
+    let codes = outcomes().map(|outcome| exit_columns(outcome.exit).0.map(i64::from));
+    let kind = OutcomeKind::Succeeded { result: None };
+    let values = [
+        ("lease", Value::Lease(term)),
+        ("ords", sql::ints(endings.iter().map(|ending| ending.index as i64))),
+        ("jobs", sql::ints(outcomes().map(|outcome| outcome.job.0))),
+        ("executions", sql::ids(outcomes().map(|outcome| outcome.execution.0))),
+        ("status", sql::int(status_code(endings[0].status))),
+        ("started_ats", sql::ints(outcomes().map(|outcome| millis(outcome.started_at)))),
+        ("ended", sql::text(kind.status().as_str())),
+        ("ended_ats", sql::ints(pending().map(|it| it.outcome.ended_at.min(it.now).as_millis()))),
+        ("codes", sql::ints(codes)),
+        ("results", sql::texts(endings.iter().map(Ending::result))),
+    ];
+    match endings.iter().all(|ending| ending.result().is_none()) {
+        true => sql::fill_again(&WITHOUT_RESULTS, values),
+        false => sql::fill_again(include_str!("record_ok.sql"), values),
+    }
 }
 
 impl Part for Vec<Started> {
@@ -347,7 +395,7 @@ impl Part for Vec<Started> {
             ("from", sql::int(status_code(JobStatus::Dispatched))),
             ("to", sql::int(status_code(next(JobStatus::Dispatched, JobEvent::Start)?))),
         ];
-        inner.rows(Kind::Advisory, sql::fill(include_str!("start.sql"), values)).await?;
+        inner.rows(Kind::Advisory, sql::fill_again(include_str!("start.sql"), values)).await?;
         inner.count();
         Ok(vec![(); parts.len()])
     }
@@ -378,7 +426,7 @@ impl Part for Vec<ExecutionProgress> {
             ("percents", sql::floats(lasts.values().map(|progress| progress.percent))),
             ("texts", sql::texts(texts)),
         ];
-        inner.rows(Kind::Advisory, sql::fill(include_str!("progress.sql"), values)).await?;
+        inner.rows(Kind::Advisory, sql::fill_again(include_str!("progress.sql"), values)).await?;
         Ok(vec![(); parts.len()])
     }
 }
