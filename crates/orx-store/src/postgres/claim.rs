@@ -1,7 +1,9 @@
 //! Dispatches ready jobs to workers with free slots.
 //!
-//! A claim reads the lanes without locks and merges them ([`crate::lane_merge`]). One statement, fenced by
-//! the lease, then claims the chosen jobs that are still pending. It skips the others.
+//! A claim for a single worker is one statement, fenced by the lease: the first ready jobs of its lanes. A claim for
+//! several workers, or one that meets an expired job or one that must run alone, reads the lanes without locks
+//! and merges them ([`crate::lane_merge`]). One statement then claims the chosen jobs that are still pending. It
+//! skips the others.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -52,6 +54,9 @@ impl Inner {
         term: Term,
         now: Timestamp,
     ) -> DbResult<Claims> {
+        if let Some(claims) = self.claim_first(requests, term, now).await? {
+            return Ok(claims);
+        }
         let (chosen, leads) = self.choose(requests, term, now).await?;
         if chosen.is_empty() && leads {
             return Ok(Claims::default());
@@ -95,6 +100,67 @@ impl Inner {
             Some(Claimed { worker: request.worker, dispatch, alone: chosen.alone })
         });
         Ok(Claims { claimed: claimed.collect(), expired })
+    }
+
+    /// Claims jobs for a single worker in one statement. `None`: nothing was claimed, and the caller has to read
+    /// the ready jobs.
+    async fn claim_first(
+        self: &Arc<Self>,
+        requests: &[ClaimRequest],
+        term: Term,
+        now: Timestamp,
+    ) -> DbResult<Option<Claims>> {
+        let [request] = requests else { return Ok(None) };
+        let merge = self.merge(requests);
+        let (lanes, most) = (merge.wants(), merge.left());
+        if lanes.is_empty() || most == 0 || lanes.len() * most > READ_ROWS.1 {
+            return Ok(None);
+        }
+        let (known, queues) = {
+            let known = self.common.lanes.read();
+            let queue = |lane| known.values().find(|id| id.lane == lane).map(|id| id.queue);
+            (known.len(), lanes.iter().map(|want| queue(want.lane)).collect::<Vec<_>>())
+        };
+        let dispatched = next(JobStatus::Pending, JobEvent::Claim)?;
+        let values = [
+            ("lease", Value::Lease(Some(term))),
+            ("lanes", sql::ints(lanes.iter().map(|want| want.lane))),
+            ("queues", sql::ints(queues)),
+            ("known_lanes", sql::int(known as i64)),
+            ("most", sql::int(most as i64)),
+            ("now", sql::int(now.as_millis())),
+            ("alone_from", sql::int(i64::from(ALONE_FROM))),
+            ("pending", sql::int(status_code(JobStatus::Pending))),
+            ("dispatched", sql::int(status_code(dispatched))),
+            ("executions", sql::ids(request.executions.iter().map(|execution| execution.0))),
+            ("worker", sql::id(request.worker.0)),
+            ("worker_name", sql::text(request.worker_name.as_str())),
+            ("epoch", sql::int(integer(term.epoch))),
+        ];
+        let message = sql::fill_again(include_str!("claim_first.sql"), values);
+        let rows = self.rows(Kind::Unsynced, message).await?;
+        let first = Columns(rows.first().ok_or(DbError::Deposed)?);
+        let mut claimed = Vec::new();
+        for row in rows.iter().map(Columns) {
+            let Some(job) = row.optional_int(1)?.map(JobId) else { continue };
+            let (attempt, failed) = (row.count(2)?, row.count(3)?);
+            // As in `claim`, a job with an unreadable spec is claimed but not returned.
+            let spec = row.optional_str(4)?.map(str::as_bytes);
+            let Some(spec) = codec::readable::<JobSpec>(job, spec) else { continue };
+            let place = usize::try_from(row.int(6)? - 1).unwrap_or(usize::MAX);
+            let Some(execution) = request.executions.get(place) else { continue };
+            let dispatch = codec::dispatch(job, attempt, *execution, row.time(5)?, failed, spec);
+            claimed.push((place, Claimed { worker: request.worker, dispatch, alone: false }));
+        }
+        if !first.bool(0)? {
+            return Ok(None);
+        }
+        claimed.sort_by_key(|(place, _)| *place);
+        let claimed: Vec<Claimed> = claimed.into_iter().map(|(_, claimed)| claimed).collect();
+        if !claimed.is_empty() {
+            self.count();
+        }
+        Ok(Some(Claims { claimed, expired: Vec::new() }))
     }
 
     /// Chooses jobs. Also returns whether the caller held the lease at the last read.
@@ -169,7 +235,8 @@ impl Inner {
             ("node", sql::id(term.node.0)),
             ("epoch", sql::int(integer(term.epoch))),
         ];
-        let found = self.rows(Kind::Read, sql::fill(include_str!("ready.sql"), values)).await?;
+        let found =
+            self.rows(Kind::Read, sql::fill_again(include_str!("ready.sql"), values)).await?;
         let mut read: HashMap<usize, Vec<ReadyOrder>> = HashMap::new();
         for row in found.iter().map(Columns) {
             let Some(job) = row.optional_int(4)? else { continue };
@@ -218,5 +285,8 @@ pub(super) fn statement(
         ("names", sql::texts(given().map(|given| Some(given?.0.worker_name.as_str())))),
         ("reasons", sql::texts(chosen.iter().map(reason))),
     ];
-    Ok(sql::fill(include_str!("claim.sql"), values))
+    match chosen.iter().all(|chosen| chosen.gets.is_some()) {
+        true => Ok(sql::fill_again(include_str!("claim.sql"), values)),
+        false => Ok(sql::fill_again(include_str!("claim_expired.sql"), values)),
+    }
 }

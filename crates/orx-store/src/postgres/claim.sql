@@ -1,16 +1,14 @@
--- Dispatches ready jobs to workers and cancels expired ones (which have a reason and no execution,
--- and no attempt in the answer). Skips a
--- job that is locked or no longer pending. Returns no row if the caller does not hold the lease. One plan
--- serves any number of jobs and any table size, so each job has to be looked up by its id. `status + 0`
--- keeps the server from using an index on the status: without statistics it would read every pending job.
--- `t.job + 0 = t.job` is always true; it makes the server expect few rows and join by index instead of
--- comparing two lists pair by pair.
+-- Dispatches ready jobs to workers. Skips a job that is locked or no longer pending. Returns no row if the caller
+-- does not hold the lease. One plan serves any number of jobs and any table size, so each job has to be looked up
+-- by its id. `status + 0` keeps the server from using an index on the status: without statistics it would read
+-- every pending job. `t.job + 0 = t.job` is always true; it makes the server expect few rows and join by index
+-- instead of comparing two lists pair by pair.
 with l as materialized (:lease),
 locked as materialized (
-    select j.id, t.execution, t.worker, t.worker_name, t.reason
+    select j.id, t.execution, t.worker, t.worker_name
     from l
-    cross join unnest(:jobs, :executions, :workers, :names, :reasons)
-        as t(job, execution, worker, worker_name, reason)
+    cross join unnest(:jobs, :executions, :workers, :names)
+        as t(job, execution, worker, worker_name)
     join jobs j on j.id = t.job
     where t.job + 0 = t.job and j.status + 0 = :pending
     order by j.id
@@ -27,33 +25,18 @@ taken as (
         epoch = :epoch,
         expire_at = null
     from locked k
-    where j.id = k.id and k.execution is not null
+    where j.id = k.id
     returning j.id, j.lane, j.attempt, j.failed
-),
-gone as (
-    update jobs j set
-        status = :cancelled,
-        finished_at = :now,
-        expire_at = null,
-        cancel_at = :now,
-        cancel_reason = k.reason,
-        cancel_by = 'orx'
-    from locked k
-    where j.id = k.id and k.execution is null
-    returning j.id, j.lane
-),
-moves as (
-    select lane, m.status, m.jobs
-    from taken cross join (values (:pending, -1), (:dispatched, 1)) as m(status, jobs)
-    union all
-    select lane, m.status, m.jobs
-    from gone cross join (values (:pending, -1), (:cancelled, 1)) as m(status, jobs)
 ),
 counted as (
     insert into counts (queue, status, jobs)
-    select n.queue, m.status, sum(m.jobs) from moves m join lanes n on n.id = m.lane group by 1, 2
+    select n.queue, m.status, sum(m.jobs)
+    from taken t
+    join lanes n on n.id = t.lane
+    cross join (values (:pending, -1), (:dispatched, 1)) as m(status, jobs)
+    group by 1, 2
 )
 select t.id, t.attempt, t.failed, s.spec
 from l
-left join (select id, attempt, failed from taken union all select id, null, null from gone) t on true
+left join taken t on true
 left join specs s on s.job = t.id

@@ -94,6 +94,25 @@ const MANY_JOBS: &str = "
     update jobs set follow_up = true
     where id in (select parent from dependencies union select job from run_alerts);";
 
+/// The statements that insert jobs with keys which are alike, and a single one.
+fn new_jobs_alike() -> [Statement; 2] {
+    let values = || {
+        let numbers = ["lane", "queue", "status", "urgency", "expire_at", "deadline", "timeout_ms"];
+        let others = ["ord", "run_at", "created_at"];
+        let arrays = ["ords", "run_ats", "created_ats"].map(|name| (name, sql::ints([1])));
+        let texts = ["keys", "hashes", "specs", "terms"].map(|name| (name, sql::texts(["{}"])));
+        let single = ["key", "hash", "spec", "head", "terms", "least", "greatest"];
+        let numbers = numbers.into_iter().chain(others).map(|name| (name, sql::int(1)));
+        let single = single.map(|name| (name, sql::text("{}")));
+        numbers.chain(arrays).chain(texts).chain(single)
+    };
+    let one = values().filter(|(name, value)| *name != "terms" || matches!(value, Value::Text(_)));
+    [
+        sql::fill(include_str!("enqueue_alike.sql"), values()),
+        sql::fill(include_str!("enqueue_one.sql"), one),
+    ]
+}
+
 /// The statement that inserts a job with a key.
 fn new_jobs() -> Statement {
     let numbers = ["ords", "lanes", "queues", "statuses", "urgencies", "run_ats", "created_ats"];
@@ -165,12 +184,40 @@ async fn frequent_statements_read_an_index_in_its_order() {
         ("from", sql::int(3)),
         ("to", sql::int(4)),
     ];
+    let first = [
+        ("lease", Value::Lease(Some(term))),
+        ("lanes", sql::ints([1, 2])),
+        ("queues", sql::ints([1, 1])),
+        ("known_lanes", sql::int(9)),
+        ("most", sql::int(100)),
+        ("now", sql::int(1)),
+        ("alone_from", sql::int(1)),
+        ("pending", sql::int(1)),
+        ("dispatched", sql::int(3)),
+        ("executions", sql::ids([1])),
+        ("worker", sql::id(1)),
+        ("worker_name", sql::text("w")),
+        ("epoch", sql::int(1)),
+    ];
+    let record = [
+        ("lease", Value::Lease(None)),
+        ("ords", sql::ints([0])),
+        ("jobs", sql::ints([1])),
+        ("executions", sql::ids([1])),
+        ("status", sql::int(5)),
+        ("started_ats", sql::ints([1])),
+        ("ended", sql::text("succeeded")),
+        ("ended_ats", sql::ints([1])),
+        ("codes", sql::ints([0])),
+        ("results", sql::texts(["{}"])),
+    ];
     let fire = store.inner.fire_statement(&[], &[], Some(term), NOW).expect("a statement");
     let known = [("ords", sql::ints([0])), ("keys", sql::texts(["k"])), ("now", sql::int(1))];
     let outlook = [("after", sql::int(0))];
     let few = || [("limit", sql::int(500))];
     let release = store.inner.release_statement(&[], term, NOW).expect("a statement");
-    let cases: [(&str, Statement, &[&str]); 15] = [
+    let [alike, one] = new_jobs_alike();
+    let cases: [(&str, Statement, &[&str]); 18] = [
         ("enqueue", new_jobs(), &["keys_pkey"]),
         ("known", sql::fill(include_str!("known.sql"), known), &["keys_pkey", "jobs_pkey"]),
         (
@@ -182,6 +229,12 @@ async fn frequent_statements_read_an_index_in_its_order() {
         ("claim", claim, &["jobs_pkey"]),
         ("fire", fire, &["slots_pkey", "dependencies_child"]),
         ("start", sql::fill(include_str!("start.sql"), start), &["jobs_pkey"]),
+        (
+            "claim first",
+            sql::fill(include_str!("claim_first.sql"), first),
+            &["Index Scan using jobs_ready", "jobs_pkey"],
+        ),
+        ("record", sql::fill(include_str!("record_ok.sql"), record), &["jobs_pkey"]),
         ("promote", sql::fill(include_str!("promote.sql"), promote), &["jobs_due", "jobs_expire"]),
         (
             "prune",
@@ -201,6 +254,8 @@ async fn frequent_statements_read_an_index_in_its_order() {
             ),
             &["jobs_live"],
         ),
+        ("enqueue alike", alike, &["Index Only Scan using keys_pkey"]),
+        ("enqueue one", one, &["Index Only Scan using keys_pkey"]),
     ];
     // Without statistics of the tables, and with them.
     for analyze in [false, true] {
@@ -219,7 +274,7 @@ async fn frequent_statements_read_an_index_in_its_order() {
             let lines: Vec<&str> = steps.lines().collect();
             let pairs =
                 |two: &[&str]| two[0].contains("Nested Loop") && two[1].contains("Join Filter");
-            let is_batch = ["claim", "fire", "start"].contains(what);
+            let is_batch = ["claim", "fire", "start", "record"].contains(what);
             assert!(!(is_batch && lines.windows(2).any(pairs)), "{what} compares pairs:\n{steps}");
         }
         let claim = plan(&database, &cases[4].1).await;
