@@ -9,7 +9,8 @@ use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use futures_util::{Stream, StreamExt};
+use futures_util::stream::FuturesOrdered;
+use futures_util::{FutureExt as _, Stream, StreamExt};
 use orx_model::ndjson::{LineBuffer, to_lines};
 use orx_model::wire::{
     self, BatchLine, ChangeAnswer, ChangeRequest, ClusterStatus, DeadLetterPage, EnqueueAnswer,
@@ -32,6 +33,10 @@ use crate::{App, gateway};
 const LAST_LINES: Duration = Duration::from_secs(1);
 /// Most chunks of a batch's answer that wait for a slow reader.
 const BATCH_CHUNKS: usize = 4;
+/// Lines of a batch that are enqueued in one transaction, and how many transactions are under way at once: the
+/// next lines are checked while the store writes the ones before.
+const BATCH_PART: usize = 250;
+const BATCH_PARTS: usize = 4;
 
 fn documented() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(crate::document::start())
@@ -151,41 +156,54 @@ async fn enqueue_batch(
     tokio::spawn(async move {
         let mut reader = BatchReader::default();
         let mut number = 0_u64;
+        let mut ended = false;
+        let mut parts = FuturesOrdered::new();
         loop {
-            let ended = match body.next().await {
-                Some(Ok(bytes)) => {
-                    reader.push(&bytes);
-                    false
-                }
-                // The connection was lost: whole lines were enqueued, the rest is not a line.
-                Some(Err(_)) => return,
-                None => true,
-            };
-            while let Some(lines) = reader.take(ended) {
-                let requests = lines.into_iter().map(|line| parse_line(&line)).collect::<Vec<_>>();
-                let count = requests.len() as u64;
-                let answers = app.panel.enqueue_batch(&caller, requests, number + 1).await;
-                number += count;
-                if to.send(to_lines(&answers).into()).await.is_err() {
+            // The store gets the parts in their order: polling a new part hands its jobs to the store.
+            while parts.len() < BATCH_PARTS
+                && let Some(lines) = reader.take(ended)
+            {
+                let requests: Vec<_> = lines.into_iter().map(|line| parse_line(&line)).collect();
+                let first = number + 1;
+                number += requests.len() as u64;
+                parts.push_back(app.panel.enqueue_batch(&caller, requests, first));
+                if let Some(Some(answers)) = parts.next().now_or_never()
+                    && to.send(to_lines(&answers).into()).await.is_err()
+                {
                     return;
                 }
             }
-            if reader.too_large() {
-                let line = BatchLine {
-                    line: number + 1,
-                    id: None,
-                    created: None,
-                    error: Some(Problem::new(
-                        Code::TooLarge,
-                        "a line, or the whole batch, is too large; the rest was not read",
-                    )),
-                };
-                // The client may have disconnected.
-                let _ = to.send(to_lines(&[line]).into()).await;
-                return;
-            }
-            if ended {
-                return;
+            let too_large = parts.len() < BATCH_PARTS && reader.too_large();
+            tokio::select! {
+                biased;
+                Some(answers) = parts.next() => {
+                    if to.send(to_lines(&answers).into()).await.is_err() {
+                        return;
+                    }
+                }
+                () = std::future::ready(()), if too_large && parts.is_empty() => {
+                    let line = BatchLine {
+                        line: number + 1,
+                        id: None,
+                        created: None,
+                        error: Some(Problem::new(
+                            Code::TooLarge,
+                            "a line, or the whole batch, is too large; the rest was not read",
+                        )),
+                    };
+                    // The client may have disconnected.
+                    let _ = to.send(to_lines(&[line]).into()).await;
+                    return;
+                }
+                bytes = body.next(), if !ended && !too_large && parts.len() < BATCH_PARTS => {
+                    match bytes {
+                        Some(Ok(bytes)) => reader.push(&bytes),
+                        // The connection was lost: whole lines are enqueued, the rest is not a line.
+                        Some(Err(_)) => return parts.for_each(async |_| ()).await,
+                        None => ended = true,
+                    }
+                }
+                else => return,
             }
         }
     });
@@ -227,7 +245,7 @@ impl BatchReader {
     fn take(&mut self, ended: bool) -> Option<Vec<Vec<u8>>> {
         let mut taken = Vec::new();
         let mut bytes = 0;
-        while taken.len() < limits::BATCH_JOBS && bytes < limits::BATCH_BYTES {
+        while taken.len() < BATCH_PART && bytes < limits::BATCH_BYTES {
             let line = match self.lines.next_line() {
                 None if ended => self.lines.take_unfinished(),
                 line => line,

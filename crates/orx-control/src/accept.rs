@@ -30,10 +30,10 @@ impl ControlPanel {
     /// errors of the store.
     pub async fn enqueue(&self, caller: &Caller, request: EnqueueRequest) -> Result<EnqueueAnswer> {
         let keyed = request.key.is_some().then(|| request.clone());
-        let job = self.job_from_request(caller, request)?;
+        let now = self.now();
+        let job = self.job_from_request(caller, request, now)?;
         let name = job.spec.handler().cloned();
         let head = AcceptedHead::of(&job);
-        let now = self.now();
         let answers =
             self.store().enqueue(vec![job], now).await.map_err(|error| self.write_error(error))?;
         let answer = answers.into_iter().next().ok_or_else(no_answer)?;
@@ -57,10 +57,11 @@ impl ControlPanel {
         let mut answers: Vec<BatchLine> = Vec::with_capacity(lines.len());
         let mut jobs = Vec::new();
         let mut accepted = Vec::new();
+        let now = self.now();
         for (line, request) in (first_line..).zip(lines) {
             let checked = request.and_then(|request| {
                 let keyed = request.key.is_some().then(|| request.clone());
-                Ok((self.job_from_request(caller, request)?, keyed))
+                Ok((self.job_from_request(caller, request, now)?, keyed))
             });
             let mut answer = BatchLine { line, id: None, created: None, error: None };
             match checked {
@@ -75,7 +76,6 @@ impl ControlPanel {
         if jobs.is_empty() {
             return answers;
         }
-        let now = self.now();
         match self.store().enqueue(jobs, now).await {
             Ok(enqueued) => {
                 let heads = accepted.iter().map(|(_, head, _)| head);
@@ -172,10 +172,10 @@ impl ControlPanel {
         &self,
         caller: &Caller,
         request: EnqueueRequest,
+        now: Timestamp,
     ) -> Result<NewJob> {
         caller.need(Scope::Service)?;
         let bad = |detail: String| Problem::new(Code::BadRequest, detail);
-        let now = self.now();
         if let Some(command) = &request.command {
             self.check_command(caller, command)?;
         }

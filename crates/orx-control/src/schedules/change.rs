@@ -330,16 +330,11 @@ impl ControlPanel {
         caller.need(Scope::Service)?;
         let wrong = |wrong: SpecProblems| Problem::new(Code::BadRequest, wrong.to_string());
         let spec = Schedule::checked(spec).map_err(wrong)?;
-        let job = self.job_from_request(caller, spec.job.clone())?.spec;
+        let job = self.job_from_request(caller, spec.job.clone(), self.now())?.spec;
         let alert = |name: &Option<Name>| {
             let name = name.clone()?;
-            Some(
-                self.job_from_request(
-                    caller,
-                    EnqueueRequest { name: Some(name), ..Default::default() },
-                )
-                .map(|job| job.spec),
-            )
+            let request = EnqueueRequest { name: Some(name), ..Default::default() };
+            Some(self.job_from_request(caller, request, self.now()).map(|job| job.spec))
         };
         let templates = Templates {
             job: JobSpec { expires_at: None, ..job },
