@@ -82,7 +82,8 @@ impl FromRequestParts<App> for Auth {
         {
             tracing::warn!(%peer, "too many wrong tokens: the address is rate limited");
         }
-        Ok(Self(found?))
+        let address = peer.map(|peer| peer.to_string());
+        Ok(Self(Caller { address, ..found? }))
     }
 }
 

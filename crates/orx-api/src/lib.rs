@@ -5,6 +5,8 @@
 //! it decides nothing: each handler turns a request into one call and its result into JSON. Every
 //! failure, a panic included, is answered with a problem document.
 
+mod audit_routes;
+mod cluster_routes;
 mod document;
 mod extract;
 mod gateway;

@@ -69,6 +69,8 @@ fn documented() -> OpenApiRouter<App> {
         .merge(crate::schedule_routes::routes())
         .merge(crate::live_routes::routes())
         .merge(crate::queue_routes::routes())
+        .merge(crate::audit_routes::routes())
+        .merge(crate::cluster_routes::routes())
         .merge(crate::token_routes::routes())
 }
 

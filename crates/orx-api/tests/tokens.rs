@@ -109,7 +109,7 @@ async fn only_admin_makes_tokens_and_no_view_contains_one() {
     let list = cluster.here.list_tokens(&Caller::local()).await.expect("a list");
     assert!(!format!("{list:?}").contains(secret));
     for scope in Scope::ALL {
-        let caller = Caller { name: "x".into(), scopes: vec![scope] };
+        let caller = Caller { name: "x".into(), scopes: vec![scope], address: None };
         let request = TokenRequest { scopes: vec!["node".into()], note: None, expires_ms: None };
         let made = cluster.here.create_token(&caller, request).await;
         assert_eq!(made.is_ok(), scope == Scope::Admin, "{scope}");

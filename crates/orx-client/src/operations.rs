@@ -8,9 +8,10 @@ use orx_model::schedule::wire::{
 };
 use orx_model::token::{self, RevokeAnswer, RevokeRequest, TokenList, TokenMade, TokenRequest};
 use orx_model::wire::{
-    ChangeAnswer, ChangeRequest, ClusterStatus, DeadLetterPage, EnqueueAnswer, EnqueueRequest,
-    JobDetail, JobPage, ListQuery, Overview, QueueList, QueueOrder, QueueView, ResultAnswer,
-    WorkerDetail, WorkerList, WorkersOrderAnswer, WorkersOrderRequest, path,
+    AuditPage, AuditQuery, ChangeAnswer, ChangeRequest, ClusterStatus, DeadLetterPage,
+    EnqueueAnswer, EnqueueRequest, JobDetail, JobPage, ListQuery, Overview, QueueList, QueueOrder,
+    QueueView, ResultAnswer, StepDownAnswer, StepDownRequest, WorkerDetail, WorkerList,
+    WorkersOrderAnswer, WorkersOrderRequest, path,
 };
 use reqwest::Method;
 
@@ -91,6 +92,22 @@ impl Client {
     /// Any [`ClientError`](crate::ClientError).
     pub async fn queue(&self, name: &str) -> Result<QueueView> {
         self.get(&fill(path::QUEUE, "{queue}", name), &()).await
+    }
+
+    /// A page of the changes that people and programs made, newest first.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
+    pub async fn audit(&self, query: &AuditQuery) -> Result<AuditPage> {
+        self.get(path::AUDIT, query).await
+    }
+
+    /// Asks the leader to step down. Not repeated: a second call would ask the next leader.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
+    pub async fn step_down(&self, request: &StepDownRequest) -> Result<StepDownAnswer> {
+        self.once(Method::POST, path::STEP_DOWN, |call| call.json(request)).await
     }
 
     /// Pauses a queue.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use orx_model::event::{Event, KnownEvent};
 use orx_model::filter::Filter;
 use orx_model::message::{Body, Envelope, ExecutionRef, Message, VERSION};
-use orx_model::wire::{Change, ChangeAnswer, ChangeRequest, Changed, Rest, V};
+use orx_model::wire::{AuditAction, Change, ChangeAnswer, ChangeRequest, Changed, Rest, V};
 use orx_model::{
     Code, ExecutionId, Incarnation, Job, JobId, JobStatus, JobSummary, MessageId, Problem,
     Timestamp, limits,
@@ -15,6 +15,7 @@ use orx_schedule::{ParseZoneError, Zone};
 use orx_store::{CancelAnswer, CancelCommand, ListRequest, RetryAnswer, StoreError};
 use orx_transport::Channel;
 
+use crate::audit::{MadeChange, named};
 use crate::{Caller, ControlPanel, Result, Scope, store_problem};
 
 /// Most jobs of one change.
@@ -80,7 +81,12 @@ impl ControlPanel {
             self.send_to_worker(worker, Message::JobCancel { executions })
         });
         futures_util::future::join_all(sent).await;
-        Ok(answer(changed, rest, &request))
+        let action = match request.force {
+            true => AuditAction::ForceCancelJobs,
+            false => AuditAction::CancelJobs,
+        };
+        let answer = answer(changed, rest, &request);
+        Ok(self.recorded(caller, action, &request, answer).await)
     }
 
     /// Publishes the events of changed jobs.
@@ -136,7 +142,27 @@ impl ControlPanel {
         if request.dry_run {
             return self.dry_run(targets, |job| job.status.is_final()).await;
         }
-        self.retry_ids(targets.ids, &request).await
+        let answer = self.retry_ids(targets.ids, &request).await?;
+        Ok(self.recorded(caller, AuditAction::RetryJobs, &request, answer).await)
+    }
+
+    /// Records a change of jobs.
+    async fn recorded(
+        &self,
+        caller: &Caller,
+        action: AuditAction,
+        request: &ChangeRequest,
+        answer: ChangeAnswer,
+    ) -> ChangeAnswer {
+        let object = match &request.filter {
+            Some(filter) => filter.clone(),
+            None if request.ids.is_empty() => "all".to_owned(),
+            None => named(request.ids.iter()),
+        };
+        let (by, reason) = (request.by.as_deref(), request.reason.as_deref());
+        let change = MadeChange { action, object, changed: answer.affected, by, reason };
+        self.record_change(caller, change).await;
+        answer
     }
 
     async fn retry_ids(
@@ -184,7 +210,8 @@ impl ControlPanel {
         if request.dry_run {
             return self.dry_run(targets, |job| job.dead).await;
         }
-        self.retry_ids(targets.ids, &request).await
+        let answer = self.retry_ids(targets.ids, &request).await?;
+        Ok(self.recorded(caller, AuditAction::RetryDeadLetters, &request, answer).await)
     }
 
     /// Deletes dead letters. Their jobs stay in the history.
@@ -219,7 +246,8 @@ impl ControlPanel {
             }
             self.publish_changed(&changed[first..], now);
         }
-        Ok(answer(changed, rest, &request))
+        let answer = answer(changed, rest, &request);
+        Ok(self.recorded(caller, AuditAction::DeleteDeadLetters, &request, answer).await)
     }
 
     async fn dead_targets(&self, request: &ChangeRequest) -> Result<Targets> {

@@ -6,6 +6,7 @@
 //! after the change is durable.
 
 mod accept;
+mod audit;
 mod change;
 mod follow;
 mod key;
@@ -14,6 +15,7 @@ mod live;
 mod nodes;
 mod queues;
 mod schedules;
+mod step_down;
 mod token_admin;
 mod tokens;
 mod view;
@@ -47,13 +49,15 @@ pub struct Caller {
     pub name: String,
     /// The scopes of the token.
     pub scopes: Vec<Scope>,
+    /// The address of the caller, for people; `None` within this process.
+    pub address: Option<String>,
 }
 
 impl Caller {
     /// Code in this process, with the scope `admin`.
     #[must_use]
     pub fn local() -> Self {
-        Self { name: "local".to_owned(), scopes: vec![Scope::Admin] }
+        Self { name: "local".to_owned(), scopes: vec![Scope::Admin], address: None }
     }
 
     /// Whether the caller has the scope. `admin` includes all scopes but `node`.

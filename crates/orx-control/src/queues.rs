@@ -1,10 +1,11 @@
 //! Pauses and resumes queues, for people.
 
 use orx_model::event::{Event, KnownEvent, QueueEvent};
-use orx_model::wire::{QueueOrder, QueueView};
+use orx_model::wire::{AuditAction, QueueOrder, QueueView};
 use orx_model::{Code, Name, Problem, limits};
 use orx_store::Paused;
 
+use crate::audit::MadeChange;
 use crate::{Caller, ControlPanel, Result, Scope, store_problem};
 
 impl ControlPanel {
@@ -24,12 +25,14 @@ impl ControlPanel {
         check_text("reason", order.reason.as_deref())?;
         check_text("by", order.by.as_deref())?;
         let queue = self.queue(&Caller::local(), name).await?.queue;
-        let by = Some(order.by.unwrap_or_else(|| caller.name.clone()));
-        let pause = Paused { at: self.now(), reason: order.reason, by };
+        let (reason, by) = (order.reason, order.by);
+        let paused_by = Some(by.clone().unwrap_or_else(|| caller.name.clone()));
+        let pause = Paused { at: self.now(), reason: reason.clone(), by: paused_by };
         if !self.store().pause_queue(queue.clone(), pause).await.map_err(store_problem)? {
             return Err(Problem::new(Code::NotFound, format!("there is no queue `{queue}`")));
         }
         self.publish_queue(&queue, QueueEvent::Paused);
+        self.record_queue(caller, AuditAction::PauseQueue, &queue, by.as_deref(), &reason).await;
         self.queue(&Caller::local(), name).await
     }
 
@@ -51,8 +54,22 @@ impl ControlPanel {
             self.publish_queue(&queue, QueueEvent::Resumed);
             // Its ready jobs can be claimed again.
             self.inner.wakeups.work();
+            let action = AuditAction::ResumeQueue;
+            self.record_queue(caller, action, &queue, order.by.as_deref(), &order.reason).await;
         }
         self.queue(&Caller::local(), name).await
+    }
+
+    async fn record_queue(
+        &self,
+        caller: &Caller,
+        action: AuditAction,
+        queue: &Name,
+        by: Option<&str>,
+        reason: &Option<String>,
+    ) {
+        let (object, reason) = (queue.to_string(), reason.as_deref());
+        self.record_change(caller, MadeChange { action, object, changed: 1, by, reason }).await;
     }
 
     fn publish_queue(&self, queue: &Name, change: QueueEvent) {

@@ -9,11 +9,12 @@ use orx_model::text::nearest;
 use orx_model::token::{
     RevokeAnswer, RevokeRequest, TokenList, TokenMade, TokenRequest, TokenState, TokenView,
 };
-use orx_model::wire::V;
+use orx_model::wire::{AuditAction, V};
 use orx_model::{Code, Problem, Timestamp, limits};
 use orx_store::TokenRecord;
 use tokio::sync::Semaphore;
 
+use crate::audit::{MadeChange, named};
 use crate::tokens::state_of;
 use crate::{Caller, ControlPanel, Result, Scope, store_problem};
 
@@ -46,6 +47,9 @@ impl ControlPanel {
         let (token, record) = self.store_token(&scopes, note, expires_at).await?;
         let (id, scopes) = (&record.id, record.scopes.join(","));
         tracing::info!(id, scopes, by = caller.name, "a token was made");
+        let object = format!("{id} ({scopes})");
+        let (action, by, reason) = (AuditAction::CreateToken, None, None);
+        self.record_change(caller, MadeChange { action, object, changed: 1, by, reason }).await;
         Ok(TokenMade {
             v: V,
             token,
@@ -115,6 +119,10 @@ impl ControlPanel {
             }
             self.inner.tokens.put(record, now);
         }
+        let object = named(chosen.iter().map(|one| &one.id));
+        let (action, by, reason) = (AuditAction::RevokeTokens, None, None);
+        let changed = chosen.len() as u64;
+        self.record_change(caller, MadeChange { action, object, changed, by, reason }).await;
         let tokens = chosen.into_iter().map(|one| self.view(one)).collect();
         Ok(RevokeAnswer { v: V, tokens })
     }

@@ -127,6 +127,7 @@ impl ControlPanel {
         Ok(Caller {
             name: if record.note.is_empty() { record.id } else { record.note },
             scopes: record.scopes.iter().filter_map(|scope| scope.parse().ok()).collect(),
+            address: None,
         })
     }
 

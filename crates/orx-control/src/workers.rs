@@ -6,12 +6,13 @@ use orx_model::event::{Event, KnownEvent, WorkerRef};
 use orx_model::message::{Message, WorkerDirective};
 use orx_model::text::nearest;
 use orx_model::wire::{
-    NodeView, V, WorkerAttempt, WorkerCommand, WorkerDetail, WorkerList, WorkerOrdered, WorkerView,
-    WorkersOrderAnswer, WorkersOrderRequest,
+    AuditAction, NodeView, V, WorkerAttempt, WorkerCommand, WorkerDetail, WorkerList,
+    WorkerOrdered, WorkerView, WorkersOrderAnswer, WorkersOrderRequest,
 };
 use orx_model::{Code, Incarnation, Problem, limits};
 use orx_store::WorkerRecord;
 
+use crate::audit::{MadeChange, named};
 use crate::{Caller, ControlPanel, Result, Scope, store_problem};
 
 /// Most workers of one request.
@@ -183,6 +184,16 @@ impl ControlPanel {
             for worker in &targets {
                 self.send_to_worker(worker.incarnation, Message::Heartbeat {}).await;
             }
+            let changed = done.iter().filter(|done| **done).count() as u64;
+            let action = match request.command {
+                WorkerCommand::Drain => AuditAction::DrainWorkers,
+                WorkerCommand::Resume => AuditAction::ResumeWorkers,
+                WorkerCommand::Fence => AuditAction::FenceWorkers,
+            };
+            let object = named(targets.iter().map(|worker| &worker.name));
+            let (by, reason) = (request.by.as_deref(), request.reason.as_deref());
+            let change = MadeChange { action, object, changed, by, reason };
+            self.record_change(caller, change).await;
             done
         };
         let ordered = |(worker, done): (&WorkerView, bool)| WorkerOrdered {

@@ -501,7 +501,7 @@ async fn a_ping_with_the_time_comes_at_least_every_five_seconds() {
 async fn a_stream_needs_the_scope_of_its_topic() {
     let world = world();
     let id = world.enqueue("q").await;
-    let caller = |scope| Caller { name: "t".to_owned(), scopes: vec![scope] };
+    let caller = |scope| Caller { name: "t".to_owned(), scopes: vec![scope], address: None };
     for (topic, service) in [
         (jobs(None), true),
         (LiveTopic::Job(id.to_string()), true),

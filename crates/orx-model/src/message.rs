@@ -174,6 +174,9 @@ pub struct Notification {
     /// A node joined or left, or the leader stepped down.
     #[serde(default)]
     pub nodes: bool,
+    /// A person asks the leader of this epoch to step down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step_down: Option<u64>,
     /// Jobs that changed, or whose logs did.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<JobId>,

@@ -28,6 +28,7 @@
 //! [`StoreError::Busy`], [`StoreError::Unknown`], [`StoreError::Failed`], [`StoreError::Closed`] and
 //! [`StoreError::Backend`]. A method documents the errors that it returns beyond these.
 
+mod audit;
 mod budget;
 mod codec;
 mod columns;
@@ -58,6 +59,7 @@ use std::time::Duration;
 
 use orx_model::job::Labels;
 
+pub use audit::{AUDIT_FOR, AUDIT_MOST, Audit, AuditRecord, AuditRequest};
 pub use dead_letters::{DeadLetterRow, DeadLetters};
 pub use dispatching::{
     CLAIM_MOST, ClaimRequest, Claimed, Claims, Dispatching, Holder, Live, Promoted, Recorded,
@@ -111,6 +113,7 @@ pub trait Store:
     + Leases
     + DeadLetters
     + Tokens
+    + Audit
     + StoreCopy
     + Upkeep
 {
@@ -126,6 +129,7 @@ impl<T> Store for T where
         + Leases
         + DeadLetters
         + Tokens
+        + Audit
         + StoreCopy
         + Upkeep
 {

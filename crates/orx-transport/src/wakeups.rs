@@ -40,6 +40,8 @@ struct WakeupState {
     due: AtomicI64,
     /// The condition of the store, and whether this node stops.
     condition: watch::Sender<(Condition, bool)>,
+    /// The epoch whose leader was asked to step down last.
+    step_down: watch::Sender<Option<u64>>,
     links: Links,
     feed: Feed,
     /// Sequence number of the last event received from each other node.
@@ -100,6 +102,7 @@ impl Wakeups {
             workers_changed: Notify::new(),
             due: AtomicI64::new(i64::MAX),
             condition: watch::Sender::new((Condition::Well, false)),
+            step_down: watch::Sender::new(None),
             links: Links::default(),
             feed,
             others: Mutex::default(),
@@ -173,6 +176,9 @@ impl Wakeups {
         }
         if notification.workers {
             self.inner.workers_changed.notify_one();
+        }
+        if let Some(epoch) = notification.step_down {
+            self.inner.step_down.send_replace(Some(epoch));
         }
         self.apply_events(notification);
     }
@@ -282,6 +288,19 @@ impl Wakeups {
             // It fails only without a sender, and `self` holds the sender.
             Err(_) => known,
         }
+    }
+
+    /// Asks the leader of this epoch, at whatever node, to step down.
+    pub fn step_down(&self, epoch: u64) {
+        self.inner.step_down.send_replace(Some(epoch));
+        self.notify_others(|notification| notification.step_down = Some(epoch));
+    }
+
+    /// Resolves once the leader of this epoch was asked to step down.
+    pub async fn asked_to_step_down(&self, epoch: u64) {
+        let mut asked = self.inner.step_down.subscribe();
+        // It fails only without a sender, and `self` holds the sender.
+        let _ = asked.wait_for(|asked| *asked == Some(epoch)).await;
     }
 
     /// A node joined or left, or the leader stepped down.

@@ -83,9 +83,10 @@ pub(crate) enum TopLevelCommand {
     Retry(commands::change::RetryArgs),
     #[command(subcommand)]
     Schedule(commands::schedule::ScheduleSubcommand),
-    /// List queues and show their counts
+    /// List, show, pause and resume queues
     #[command(subcommand)]
     Queue(commands::queue::QueueSubcommand),
+    Audit(commands::audit::AuditArgs),
     #[command(subcommand)]
     Dlq(commands::dlq::DlqSubcommand),
     #[command(subcommand)]

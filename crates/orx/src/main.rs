@@ -229,6 +229,7 @@ fn client_command(
             TopLevelCommand::Cancel(args) => commands::change::cancel(args, &session).await,
             TopLevelCommand::Retry(args) => commands::change::retry(args, &session).await,
             TopLevelCommand::Schedule(command) => commands::schedule::run(command, &session).await,
+            TopLevelCommand::Audit(args) => commands::audit::run(args, &session).await,
             TopLevelCommand::Queue(command) => commands::queue::run(command, &session).await,
             TopLevelCommand::Dlq(command) => commands::dlq::run(command, &session).await,
             TopLevelCommand::Worker(command) => commands::worker::run(command, &session).await,

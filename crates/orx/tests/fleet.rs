@@ -240,6 +240,22 @@ async fn any_coordinator_answers_any_call_and_the_leader_is_notified() {
     assert_eq!((list.as_array().map(Vec::len), &list[0]["leads"]), (Some(1), &true.into()));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_steps_down_on_request_to_any_node_and_another_leads_at_once() {
+    let database = TestDatabase::new().await;
+    let (first, second) = two_nodes(&database.url(), "");
+    let leader = |machine: &Machine| machine.json(["cluster", "status"])["leader"].clone();
+    let before = leader(&first);
+    // The request goes to a follower.
+    let answer = second.orx(["cluster", "step-down", "--reason", "new kernel"]);
+    assert!(answer.out.starts_with("n1 stepped down, n2 leads"), "{answer:?}");
+    assert_ne!(leader(&first), before);
+    assert_eq!(first.json(["audit", "--action", "step_down"])[0]["reason"], "new kernel");
+    let alone = Machine::with_server();
+    let refused = alone.orx(["cluster", "step-down"]);
+    assert_eq!(refused.code, 4, "{refused:?}");
+}
+
 /// Every period is longer than the test, so that only notifications cause anything.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_accepted_by_a_follower_is_started_because_the_leader_is_notified() {

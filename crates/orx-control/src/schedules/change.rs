@@ -7,7 +7,7 @@ use orx_model::schedule::wire::{
     SetScheduleRequest,
 };
 use orx_model::schedule::{Due, FieldChange, ScheduleSpec, SkipReason, Slot, SlotOutcome};
-use orx_model::wire::{EnqueueRequest, V};
+use orx_model::wire::{AuditAction, EnqueueRequest, V};
 use orx_model::{Code, JobSpec, Name, Problem, Timestamp, limits};
 use orx_schedule::{CatchUpRule, Schedule, SpecProblem, SpecProblems, Timing, diff};
 use orx_store::{Paused, Position, SchedulePlan, ScheduleRecord, ScheduleUpdate, Templates};
@@ -48,6 +48,7 @@ impl ControlPanel {
         let now = self.now();
         let next = first_due(&spec, now)?;
         let id = spec.id.clone();
+        let person = by.clone();
         let plan = SchedulePlan {
             templates,
             paused: None,
@@ -60,6 +61,8 @@ impl ControlPanel {
         if added && !dry_run {
             self.inner.wakeups.due(next.fire_at);
             self.publish_schedule(&id, ScheduleEvent::Added, now);
+            let action = AuditAction::AddSchedule;
+            self.record_schedule(caller, action, &id, person.as_deref(), None).await;
         }
         let warning = match name.flatten().filter(|_| added) {
             Some(name) => self.warning(&name).await,
@@ -203,6 +206,7 @@ impl ControlPanel {
             self.inner.wakeups.due(next.fire_at);
         }
         self.publish_schedule(&id, ScheduleEvent::Changed, now);
+        self.record_schedule(caller, AuditAction::ChangeSchedule, &id, by, None).await;
         Ok(Some(answer))
     }
 
@@ -223,6 +227,8 @@ impl ControlPanel {
         match removed {
             ScheduleUpdate::Applied { version } => {
                 self.publish_schedule(&name, ScheduleEvent::Removed, self.now());
+                let action = AuditAction::RemoveSchedule;
+                self.record_schedule(caller, action, &name, None, None).await;
                 Ok(ScheduleChangeAnswer {
                     v: V,
                     id: name,
@@ -258,7 +264,7 @@ impl ControlPanel {
             let most = limits::ERROR_BYTES;
             return Err(Problem::new(Code::TooLarge, format!("a reason is at most {most} bytes")));
         }
-        self.change_state(id, |record, now| {
+        self.change_state(caller, &order, id, |record, now| {
             if record.plan.paused.is_some() {
                 return None;
             }
@@ -281,7 +287,7 @@ impl ControlPanel {
         order: ScheduleOrder,
     ) -> Result<ScheduleAnswer> {
         caller.need(Scope::Admin)?;
-        self.change_state(id, |record, now| {
+        self.change_state(caller, &order, id, |record, now| {
             record.plan.paused.as_ref()?;
             let spec = &record.plan.spec;
             let row = skipped(spec.timing(), record.plan.position.handled, now);
@@ -297,6 +303,8 @@ impl ControlPanel {
     /// Pauses or resumes: `to` returns the new plan, with a row for the ledger, or `None` for no change.
     async fn change_state(
         &self,
+        caller: &Caller,
+        order: &ScheduleOrder,
         id: &str,
         to: impl Fn(&ScheduleRecord, Timestamp) -> Option<(SchedulePlan, Option<Slot>)>,
     ) -> Result<ScheduleAnswer> {
@@ -305,9 +313,9 @@ impl ControlPanel {
             let now = self.now();
             let Some((plan, row)) = to(&record, now) else { return self.answer(record).await };
             let (next, handled) = (plan.position.next, record.plan.position.handled);
-            let change = match plan.paused {
-                Some(_) => ScheduleEvent::Paused,
-                None => ScheduleEvent::Resumed,
+            let (change, action) = match plan.paused {
+                Some(_) => (ScheduleEvent::Paused, AuditAction::PauseSchedule),
+                None => (ScheduleEvent::Resumed, AuditAction::ResumeSchedule),
             };
             let changed = self.store().change_schedule(record.version, handled, plan, row, now);
             match changed.await.map_err(store_problem)? {
@@ -316,6 +324,8 @@ impl ControlPanel {
                         self.inner.wakeups.due(next.fire_at);
                     }
                     self.publish_schedule(record.id(), change, now);
+                    let (by, reason) = (order.by.as_deref(), order.reason.as_deref());
+                    self.record_schedule(caller, action, record.id(), by, reason).await;
                     return self.answer(self.record(id).await?).await;
                 }
                 ScheduleUpdate::Stale => {}

@@ -15,11 +15,12 @@ use orx_model::schedule::wire::{
     SchedulesQuery, SlotPage, SlotsQuery,
 };
 use orx_model::text::nearest;
-use orx_model::wire::{Attention, AttentionKind, V};
+use orx_model::wire::{Attention, AttentionKind, AuditAction, V};
 use orx_model::{Code, Name, Problem, Timestamp};
 use orx_schedule::is_edited;
 use orx_store::{ScheduleRecord, SlotRequest};
 
+use crate::audit::MadeChange;
 use crate::view::{mask_request, rows};
 use crate::{Caller, ControlPanel, Result, store_problem};
 
@@ -37,6 +38,18 @@ impl ControlPanel {
         let schedule = id.clone();
         let changed = KnownEvent::ScheduleChanged { schedule, change };
         self.feed().publish(vec![Event::new(now, changed)]);
+    }
+
+    async fn record_schedule(
+        &self,
+        caller: &Caller,
+        action: AuditAction,
+        id: &Name,
+        by: Option<&str>,
+        reason: Option<&str>,
+    ) {
+        let object = id.to_string();
+        self.record_change(caller, MadeChange { action, object, changed: 1, by, reason }).await;
     }
 
     /// A page of schedules, by id.

@@ -7,7 +7,7 @@ use orx_model::schedule::wire::{
     BackfillAnswer, BackfillRequest, Backfilled, ScheduleOrder, TriggerAnswer,
 };
 use orx_model::schedule::{Overlap, Slot, SlotOutcome};
-use orx_model::wire::V;
+use orx_model::wire::{AuditAction, V};
 use orx_model::{Code, JobId, Name, Problem, Timestamp, limits};
 use orx_schedule::Timing;
 use orx_store::{Firing, Position, Run, RunAfter, ScheduleRecord, SlotRequest};
@@ -39,6 +39,9 @@ impl ControlPanel {
             let by = order.by.clone().unwrap_or_else(|| caller.name.clone());
             if let Some(jobs) = self.fire_manually(record.manual(by, now), now).await? {
                 let job = jobs.first().copied().ok_or_else(no_answer)?;
+                let action = AuditAction::TriggerSchedule;
+                let (by, reason) = (order.by.as_deref(), order.reason.as_deref());
+                self.record_schedule(caller, action, record.id(), by, reason).await;
                 return Ok(TriggerAnswer { v: V, id: record.id().clone(), job });
             }
         }
@@ -124,6 +127,8 @@ impl ControlPanel {
                 for (run, job) in answer.runs.iter_mut().zip(jobs) {
                     run.job = Some(job);
                 }
+                let action = AuditAction::BackfillSchedule;
+                self.record_schedule(caller, action, record.id(), None, None).await;
                 return Ok(answer);
             }
         }

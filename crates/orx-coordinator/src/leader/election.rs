@@ -15,6 +15,8 @@ use crate::Settings;
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// A follower asks at least this often: the notification of a leader's end may be lost.
 const FOLLOW: Duration = Duration::from_secs(5);
+/// A leader that stepped down lets the other nodes lead for this long.
+const STAND_BACK: Duration = Duration::from_secs(10);
 /// A follower asks this long after the end of the leader's lease, so that the store finds it expired.
 const AFTER_END: Duration = Duration::from_millis(50);
 
@@ -28,6 +30,8 @@ pub(crate) struct Election {
     ask_at: Duration,
     /// The highest known epoch.
     highest_epoch: u64,
+    /// Not to ask before this, on the monotonic clock.
+    stands_back_until: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +56,14 @@ impl Election {
     #[must_use]
     pub(crate) fn new(node: Incarnation, settings: Settings) -> Self {
         let role = Role::Following { leader: None };
-        Self { node, settings, role, ask_at: Duration::ZERO, highest_epoch: 0 }
+        Self {
+            node,
+            settings,
+            role,
+            ask_at: Duration::ZERO,
+            highest_epoch: 0,
+            stands_back_until: Duration::ZERO,
+        }
     }
 
     /// When to ask the store, on the monotonic clock.
@@ -63,7 +74,7 @@ impl Election {
 
     /// The leader may have changed: asks at once.
     pub(crate) fn ask_now(&mut self, now: Duration) {
-        self.ask_at = self.ask_at.min(now);
+        self.ask_at = self.ask_at.min(now.max(self.stands_back_until));
     }
 
     /// The request for the lease.
@@ -134,6 +145,13 @@ impl Election {
         self.ask_at = now + ASK_AGAIN;
     }
 
+    /// The node steps down: it follows, and lets others lead for a while.
+    pub(crate) fn stand_back(&mut self, now: Duration) {
+        self.role = Role::Following { leader: None };
+        self.stands_back_until = now + STAND_BACK;
+        self.ask_at = self.stands_back_until;
+    }
+
     /// The store refused a write of this term, or the node gave it back.
     pub(crate) fn over(&mut self, now: Duration) {
         self.role = Role::Following { leader: None };
@@ -169,6 +187,17 @@ mod tests {
         assert_eq!(election.leads(at(24)), Some(term(ME, 5)));
         assert_eq!(election.leads(at(25)), None);
         assert_eq!(election.ask_at(), at(10));
+    }
+
+    #[test]
+    fn a_leader_that_steps_down_lets_others_lead_for_a_while_whatever_wakes_it() {
+        let mut election = won();
+        election.stand_back(at(3));
+        assert_eq!((election.leads(at(3)), election.trusted_until()), (None, None));
+        election.ask_now(at(4));
+        assert_eq!(election.ask_at(), at(13));
+        election.ask_now(at(14));
+        assert_eq!(election.ask_at(), at(13));
     }
 
     #[test]

@@ -39,6 +39,7 @@ enum LeaderEvent {
     Ask,
     Woken,
     TrustOver,
+    StepDown,
     Duty(Result<()>),
 }
 
@@ -76,6 +77,7 @@ impl Leader {
                     self.follow().await;
                     self.election.ask_now(self.context.now().mono);
                 }
+                LeaderEvent::StepDown => self.step_down().await,
                 LeaderEvent::Duty(Err(error)) if is_the_end(&error) => return Err(error),
                 LeaderEvent::Duty(ended) => {
                     let now = self.context.now().mono;
@@ -107,11 +109,19 @@ impl Leader {
                 None => std::future::pending().await,
             }
         };
+        let (wakeups, term) = (&self.context.wakeups, self.term);
+        let step_down = async {
+            match term {
+                Some(term) => wakeups.asked_to_step_down(term.epoch).await,
+                None => std::future::pending().await,
+            }
+        };
         let duties = &mut self.duties;
         tokio::select! {
             biased;
             Some(ended) = duties.join_next() => LeaderEvent::Duty(joined(ended)),
             () = over => LeaderEvent::TrustOver,
+            () = step_down => LeaderEvent::StepDown,
             () = self.context.wakes.leader.notified() => LeaderEvent::Woken,
             () = tokio::time::sleep(ask) => LeaderEvent::Ask,
         }
@@ -243,6 +253,19 @@ impl Leader {
         self.context.slots().end_term();
         self.context.wakes.nodes.notify_one();
         self.publish(NodeEvent::Follows);
+    }
+
+    /// Releases the lease at a person's request, and lets another node lead.
+    async fn step_down(&mut self) {
+        let Some(term) = self.term else { return };
+        tracing::info!(epoch = term.epoch, "asked to step down: following");
+        self.follow().await;
+        self.election.stand_back(self.context.now().mono);
+        self.context.lead.set(None, None);
+        if let Err(error) = self.context.store.step_down(term).await {
+            tracing::warn!(%error, "the lease was not released: it ends by itself");
+        }
+        self.context.wakeups.nodes();
     }
 
     /// Stops leading. Returns the term that this node had.

@@ -458,6 +458,11 @@ slow!(Queues {
     fn paused_queues() -> Vec<(Name, Paused)>;
 });
 
+slow!(Audit {
+    fn record_change(record: AuditRecord) -> ();
+    fn audit(request: AuditRequest) -> Vec<AuditRecord>;
+});
+
 slow!(DeadLetters {
     fn dead_letters(request: ListRequest, now: Timestamp) -> Page<DeadLetterRow>;
     fn dead_letter_count(most: u64) -> u64;

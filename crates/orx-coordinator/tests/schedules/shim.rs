@@ -210,6 +210,11 @@ pass!(Queues {
     fn paused_queues() -> Vec<(Name, Paused)>;
 });
 
+pass!(Audit {
+    fn record_change(record: AuditRecord) -> ();
+    fn audit(request: AuditRequest) -> Vec<AuditRecord>;
+});
+
 pass!(Tokens {
     fn put_token(token: TokenRecord) -> ();
     fn token(id: &str) -> Option<TokenRecord>;

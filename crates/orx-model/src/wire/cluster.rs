@@ -67,6 +67,32 @@ pub struct ClusterStatus {
     pub settings_ms: std::collections::BTreeMap<String, u64>,
 }
 
+/// The sender and reason of a request to step down.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StepDownRequest {
+    /// The reason, for people to read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Who sends the request, for people to read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+/// The change of the leader.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct StepDownAnswer {
+    /// Version of the format: 1.
+    pub v: u32,
+    /// The node that led.
+    pub from: Name,
+    /// The node that leads now; absent if none did within 10 s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Name>,
+    /// The epoch of the new leader; 0 without one.
+    pub epoch: u64,
+}
+
 /// A subscription to the transport, and its connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LinkView {

@@ -1,6 +1,7 @@
 //! Paths and bodies of HTTP between clients, workers and servers. Times are RFC 3339 UTC,
 //! durations `…_ms`, names snake_case; fields are added, never renamed within a version.
 
+mod audit;
 mod changes;
 mod cluster;
 mod jobs;
@@ -12,8 +13,12 @@ pub mod path;
 mod queues;
 mod workers;
 
+pub use audit::{AuditAction, AuditEntry, AuditPage, AuditQuery};
 pub use changes::{Change, ChangeAnswer, ChangeRequest, Changed, Rest};
-pub use cluster::{ClockView, ClusterStatus, LinkKind, LinkView, NodeView, ZoneData};
+pub use cluster::{
+    ClockView, ClusterStatus, LinkKind, LinkView, NodeView, StepDownAnswer, StepDownRequest,
+    ZoneData,
+};
 pub use jobs::{
     BatchLine, Condition, Count, EnqueueAnswer, EnqueueRequest, JobDetail, JobPage, ListQuery,
     ResultAnswer, WaitAnswer, WaitQuery,

@@ -38,6 +38,10 @@ pub const WORKER: &str = "/admin/v1/workers/{worker}";
 pub const WORKERS_ORDER: &str = "/admin/v1/workers/order";
 /// The state of the cluster.
 pub const CLUSTER: &str = "/admin/v1/cluster";
+/// Ask the leader to step down.
+pub const STEP_DOWN: &str = "/admin/v1/cluster/step-down";
+/// Changes that people and programs made.
+pub const AUDIT: &str = "/admin/v1/audit";
 /// The overview of the cluster.
 pub const OVERVIEW: &str = "/admin/v1/overview";
 /// A worker registers.

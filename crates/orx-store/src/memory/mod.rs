@@ -1,6 +1,7 @@
 //! The reference model of a store: maps behind one lock, nothing on disk. Simulations run on it, and tests
 //! compare the other stores with it. It is simple rather than fast.
 
+mod audit;
 mod dead_letters;
 mod dispatching;
 mod jobs;
@@ -14,7 +15,7 @@ mod transfer;
 mod upkeep;
 mod workers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use orx_model::filter::Filter;
 use orx_model::job::{CancelRequest, DeadReason};
@@ -27,8 +28,8 @@ use orx_model::{
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
-    ClockNote, Home, ListRequest, NodeReport, Page, Paused, Result, RetainedKey, StoreError, Term,
-    TokenRecord, WorkerReport,
+    AuditRecord, ClockNote, Home, ListRequest, NodeReport, Page, Paused, Result, RetainedKey,
+    StoreError, Term, TokenRecord, WorkerReport,
 };
 
 /// One change of a job's status, recorded by [`Memory`] for tests.
@@ -74,6 +75,7 @@ struct State {
     tokens: BTreeMap<String, TokenRecord>,
     queues: std::collections::BTreeSet<Name>,
     paused: BTreeMap<Name, Paused>,
+    audit: VecDeque<AuditRecord>,
     history: Vec<Transition>,
     schedules: schedules::ScheduleTables,
     clock: Option<ClockNote>,

@@ -15,6 +15,7 @@
 //! The text of a statement contains no value. A server that logs failed statements, the default, therefore
 //! logs no argument of a job; a server that logs all statements logs their values too.
 
+mod audit;
 mod claim;
 mod db_error;
 mod dead_letters;

@@ -9,6 +9,7 @@
 //! fails, every call returns [`StoreError::Failed`] and [`Sqlite::failed`] resolves: a new process has
 //! to open the file.
 
+mod audit;
 mod cache;
 mod claim;
 mod db_error;

@@ -24,6 +24,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0008_lists.sql"),
     include_str!("migrations/0009_dependencies.sql"),
     include_str!("migrations/0010_queue_pauses.sql"),
+    include_str!("migrations/0011_audit.sql"),
 ];
 pub(super) const SCHEMA: u32 = MIGRATIONS.len() as u32;
 

@@ -3,6 +3,7 @@
 //! live as long as the store.
 
 mod attempts;
+mod audit;
 mod cancels;
 mod claims;
 mod clock;
@@ -28,6 +29,7 @@ use orx_store::{CancelAnswer, CancelCommand, Enqueued, Lead, LeadRequest, Record
 use crate::make::{NOW, at, job, request};
 
 pub use attempts::*;
+pub use audit::*;
 pub use cancels::*;
 pub use claims::*;
 pub use clock::*;
@@ -110,6 +112,8 @@ macro_rules! store_contract {
             nodes_are_stored_replaced_and_removed
             an_export_imports_unchanged
             imported_jobs_continue_as_in_the_store_they_came_from
+            changes_are_recorded_and_read_newest_first
+            old_records_of_changes_are_deleted
             tokens_are_stored_and_replaced
             tokens_that_ended_long_ago_are_forgotten
             pruning_deletes_old_jobs_spares_dead_letters_and_reuses_no_id

@@ -2,8 +2,8 @@
 
 use orx_model::JobStatus;
 use orx_model::time::{format_duration, jump_words};
-use orx_model::wire::ClusterStatus;
 use orx_model::wire::ZoneData;
+use orx_model::wire::{ClusterStatus, StepDownRequest};
 
 use super::Session;
 use super::worker::slots_text;
@@ -16,10 +16,19 @@ pub(crate) enum ClusterSubcommand {
     /// Show counts, workers, nodes, and what needs attention
     #[command(after_long_help = super::help::CLUSTER)]
     Status,
+    /// Ask the leader to step down, so that another node leads
+    #[command(after_long_help = super::help::STEP_DOWN)]
+    StepDown {
+        /// Reason, recorded with the change
+        #[arg(long, value_name = "R")]
+        reason: Option<String>,
+    },
 }
 
 pub(crate) async fn run(command: ClusterSubcommand, session: &Session) -> Result<Exit, CliError> {
-    let ClusterSubcommand::Status = command;
+    if let ClusterSubcommand::StepDown { reason } = command {
+        return step_down(reason, session).await;
+    }
     let status = session.client.cluster().await?;
     let counts: Vec<String> = JobStatus::ALL
         .into_iter()
@@ -95,4 +104,24 @@ fn leader(status: &ClusterStatus) -> String {
     let name = status.nodes.iter().find(|node| node.node == leader);
     let name = name.map_or_else(|| leader.to_string(), |node| node.name.to_string());
     format!("{name}, epoch {}", status.epoch)
+}
+
+async fn step_down(reason: Option<String>, session: &Session) -> Result<Exit, CliError> {
+    let request = StepDownRequest { reason, by: Some(super::enqueue::user()) };
+    let answer = session.client.step_down(&request).await?;
+    let ui = &session.ui;
+    if !ui.format.is_human() {
+        let to = Cell::option(answer.to.as_ref());
+        let lines = vec![("from", Cell::new(answer.from.to_string())), ("to", to)];
+        ui.one(&answer, answer.from.as_str(), &lines)?;
+    } else if !ui.quiet {
+        let text = match &answer.to {
+            Some(to) => {
+                format!("{} stepped down, {to} leads, epoch {}\n", answer.from, answer.epoch)
+            }
+            None => format!("{} stepped down, and no node leads yet\n", answer.from),
+        };
+        ui.raw(text.as_bytes())?;
+    }
+    Ok(if answer.to.is_some() { Exit::Success } else { Exit::TryLater })
 }

@@ -52,6 +52,12 @@ examples! {
     QUEUE [token "`read`"] "  orx queue list
   orx queue show media
   orx queue list -o json | jq '.[] | {queue, waiting: .counts.pending}'\n";
+    AUDIT [token "`admin`"] "  orx audit
+  orx audit --action pause_queue
+  orx audit -o json | jq '.[] | select(.object == \"media\")'\n";
+    STEP_DOWN [token "`admin`"] "  orx cluster step-down --reason 'new kernel'
+  orx cluster step-down -o json | jq -r .to
+  orx cluster status\n";
     QUEUE_PAUSE [token "`admin`"] "  orx queue pause media --reason 'disk full'
   orx queue resume media
   orx queue list\n";

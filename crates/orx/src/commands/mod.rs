@@ -1,5 +1,6 @@
 //! The commands, one file each, and what they share.
 
+pub(crate) mod audit;
 pub(crate) mod bench;
 pub(crate) mod change;
 pub(crate) mod cluster;
