@@ -94,7 +94,7 @@ impl LiveStream {
             }
             let Some(reading) = &mut self.lines else {
                 tokio::time::sleep_until(self.retry_at).await;
-                match self.open().await {
+                match open(&self.client, &self.topic, self.last_id.as_deref()).await {
                     Ok(reading) => {
                         self.lines = Some(reading);
                         return Ok(Some(LiveUpdate::Connected));
@@ -122,54 +122,6 @@ impl LiveStream {
     /// Skips the rest of the pause before the next try.
     pub fn retry_now(&mut self) {
         self.retry_at = Instant::now();
-    }
-
-    async fn open(&self) -> Result<Reading> {
-        let route = self.route();
-        let build = |call: RequestBuilder| {
-            let call = match &self.topic {
-                LiveTopic::Jobs(query) => call.query(query),
-                LiveTopic::Logs(_, query) => call.query(query),
-                LiveTopic::Events(query) => call.query(query),
-                LiveTopic::Overview
-                | LiveTopic::Job(_)
-                | LiveTopic::Workers
-                | LiveTopic::Queues
-                | LiveTopic::Schedules
-                | LiveTopic::DeadLetters
-                | LiveTopic::Cluster => call,
-            };
-            let call = call.header("accept", "text/event-stream");
-            match &self.last_id {
-                Some(id) => call.header(LAST_EVENT_ID, id),
-                None => call,
-            }
-        };
-        let response = self.client.send(Method::GET, &route, build).await?;
-        Ok(Reading {
-            url: response.url().to_string(),
-            lines: Lines::new(response),
-            name: String::new(),
-            data: String::new(),
-            id: None,
-            heard_at: Instant::now(),
-        })
-    }
-
-    fn route(&self) -> String {
-        let route = match &self.topic {
-            LiveTopic::Overview => path::OVERVIEW,
-            LiveTopic::Jobs(_) => path::JOBS,
-            LiveTopic::Job(job) => return fill(path::JOB, "{job}", job),
-            LiveTopic::Logs(job, _) => return fill(path::JOB_LOGS, "{job}", job),
-            LiveTopic::Workers => path::WORKERS,
-            LiveTopic::Queues => path::QUEUES,
-            LiveTopic::Schedules => path::SCHEDULES,
-            LiveTopic::DeadLetters => path::DEAD_LETTERS,
-            LiveTopic::Cluster => path::CLUSTER,
-            LiveTopic::Events(_) => path::EVENTS,
-        };
-        route.to_owned()
     }
 
     fn broke(&mut self, cause: &str) -> Result<LiveUpdate> {
@@ -201,6 +153,55 @@ impl LiveStream {
         self.client.forget_endpoint();
         Ok(LiveUpdate::Lost { cause, tries: self.tries, next_try })
     }
+}
+
+// Free of `LiveStream`, which cannot be shared between threads while a request is under way.
+async fn open(client: &Client, topic: &LiveTopic, last_id: Option<&str>) -> Result<Reading> {
+    let route = route(topic);
+    let build = |call: RequestBuilder| {
+        let call = match topic {
+            LiveTopic::Jobs(query) => call.query(query),
+            LiveTopic::Logs(_, query) => call.query(query),
+            LiveTopic::Events(query) => call.query(query),
+            LiveTopic::Overview
+            | LiveTopic::Job(_)
+            | LiveTopic::Workers
+            | LiveTopic::Queues
+            | LiveTopic::Schedules
+            | LiveTopic::DeadLetters
+            | LiveTopic::Cluster => call,
+        };
+        let call = call.header("accept", "text/event-stream");
+        match last_id {
+            Some(id) => call.header(LAST_EVENT_ID, id),
+            None => call,
+        }
+    };
+    let response = client.send(Method::GET, &route, build).await?;
+    Ok(Reading {
+        url: response.url().to_string(),
+        lines: Lines::new(response),
+        name: String::new(),
+        data: String::new(),
+        id: None,
+        heard_at: Instant::now(),
+    })
+}
+
+fn route(topic: &LiveTopic) -> String {
+    let route = match topic {
+        LiveTopic::Overview => path::OVERVIEW,
+        LiveTopic::Jobs(_) => path::JOBS,
+        LiveTopic::Job(job) => return fill(path::JOB, "{job}", job),
+        LiveTopic::Logs(job, _) => return fill(path::JOB_LOGS, "{job}", job),
+        LiveTopic::Workers => path::WORKERS,
+        LiveTopic::Queues => path::QUEUES,
+        LiveTopic::Schedules => path::SCHEDULES,
+        LiveTopic::DeadLetters => path::DEAD_LETTERS,
+        LiveTopic::Cluster => path::CLUSTER,
+        LiveTopic::Events(_) => path::EVENTS,
+    };
+    route.to_owned()
 }
 
 impl Reading {

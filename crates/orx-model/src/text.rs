@@ -116,6 +116,12 @@ impl Cleaner {
         self.line.clear();
     }
 
+    /// The line so far, without its end: what a program shows that writes a prompt or a progress bar.
+    #[must_use]
+    pub fn unfinished(&self) -> &str {
+        &self.line
+    }
+
     /// Appends the rest of the text, with a note where bytes were cut.
     pub fn finish(&mut self, out: &mut String) {
         for byte in std::mem::take(&mut self.partial) {

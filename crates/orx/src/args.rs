@@ -105,6 +105,7 @@ pub(crate) enum TopLevelCommand {
     /// Check or print the configuration
     #[command(subcommand)]
     Config(ConfigSubcommand),
+    Top(Box<commands::top::TopArgs>),
     Bench(commands::bench::BenchArgs),
     /// Print a completion script
     Completions {

@@ -136,6 +136,10 @@ fn run(cli: Cli, environment: &Environment) -> Result<Exit, CliError> {
             run_daemon(daemon, config)?;
             Ok(Exit::Success)
         }
+        TopLevelCommand::Top(args) => {
+            ui.check_zone()?;
+            commands::top::run(*args, global.no_start, &config, environment, &ui)
+        }
         TopLevelCommand::Store(command) => commands::store::run(command, config, &ui),
         command => {
             ui.check_zone()?;
@@ -238,6 +242,7 @@ fn client_command(
             TopLevelCommand::Bench(args) => commands::bench::run(args, &session).await,
             TopLevelCommand::Ctx(_)
             | TopLevelCommand::Daemon(_)
+            | TopLevelCommand::Top(_)
             | TopLevelCommand::Store(_)
             | TopLevelCommand::Config(_)
             | TopLevelCommand::Completions { .. }

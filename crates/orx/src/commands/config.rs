@@ -84,7 +84,7 @@ fn outside_the_file(config: &Config) -> Result<Vec<(&'static str, Value, Layer)>
 }
 
 /// `--output`, `ORX_URL`, `/etc/orx/config.toml:12`, or `default`.
-fn origin_text(config: &Config, origin: Layer) -> String {
+pub(crate) fn origin_text(config: &Config, origin: Layer) -> String {
     match (origin, &*config.file) {
         (Layer::Flag(name) | Layer::Variable(name), _) => name.to_owned(),
         (Layer::File(byte), Some(file)) => format!("{}:{}", file.path.display(), file.line(byte)),

@@ -73,6 +73,9 @@ examples! {
     CLUSTER [token "`read`"] "  orx cluster status
   orx cluster status -o json | jq .attention
   watch -n 5 orx cluster status\n";
+    TOP [token "`read`, and `service` or `admin` for changes"] "  orx top
+  orx top --screen jobs --filter 'status:failed since:1h'
+  orx top --once -o json | jq .cluster.attention\n";
     DAEMON_STATUS ["Needs no token, but the user of the server."] "  orx daemon status
   orx daemon status -o json | jq -r .pid
   orx daemon status --state /srv/orx\n";
@@ -275,6 +278,7 @@ orx runs jobs and keeps them safe.
   orx logs -f @last                 follow the output of the last job
   orx wait @last                    wait until it has ended
   orx cancel 1423                   cancel job 1423
+  orx top                           watch and steer everything live
   orx cluster status                check whether all is well
 
 `orx help COMMAND` explains a command; `orx --help` lists all.

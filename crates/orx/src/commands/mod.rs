@@ -20,6 +20,7 @@ pub(crate) mod schedule;
 pub(crate) mod show;
 pub(crate) mod store;
 pub(crate) mod token;
+pub(crate) mod top;
 pub(crate) mod wait;
 pub(crate) mod worker;
 

@@ -40,6 +40,12 @@ pub(super) fn check(config: &Config) -> Result<(), CliError> {
     for (name, handler) in &config.handler {
         handler.check().map_err(|why| wrong(format!("`[handler.{name}]`: {why}")))?;
     }
+    let top = &config.top;
+    if orx_top::Theme::named(&top.theme).is_none() {
+        let found = &**top.theme;
+        return Err(wrong(format!("`top.theme` must be ansi, safe or mono, found `{found}`")));
+    }
+    orx_top::Keymap::new((*top.keys).clone()).map_err(|error| wrong(error.to_string()))?;
     let defaults = &config.defaults;
     defaults
         .retry(&JobOverrides::default())

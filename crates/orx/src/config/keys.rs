@@ -38,6 +38,7 @@ table!(ClusterConfig: lease heartbeat ask_after monitor leader_lease leader_rene
 table!(WorkerConfig: name coordinators token_file slots queues commands kill_grace stop_grace labels);
 table!(JobDefaults: queue priority retries backoff factor backoff_max jitter timeout);
 table!(RetentionConfig: completed others slots);
+table!(TopConfig: theme ascii mouse clipboard_command keys);
 
 fn seconds(seconds: u64) -> Sourced<ConfigDuration> {
     ConfigDuration(Duration::from_secs(seconds)).into()
@@ -266,6 +267,32 @@ impl Default for RetentionConfig {
     }
 }
 
+/// `[top]`: the dashboard.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct TopConfig {
+    /// `ansi`, `safe` or `mono`.
+    pub(crate) theme: Sourced<String>,
+    pub(crate) ascii: Sourced<bool>,
+    pub(crate) mouse: Sourced<bool>,
+    /// Empty: the terminal's own clipboard.
+    pub(crate) clipboard_command: Sourced<Vec<String>>,
+    /// Keys by the names of actions, in place of the default ones.
+    pub(crate) keys: Sourced<BTreeMap<String, Vec<String>>>,
+}
+
+impl Default for TopConfig {
+    fn default() -> Self {
+        Self {
+            theme: orx_top::Theme::default().as_str().to_owned().into(),
+            ascii: false.into(),
+            mouse: false.into(),
+            clipboard_command: Vec::new().into(),
+            keys: BTreeMap::new().into(),
+        }
+    }
+}
+
 /// The key `context`: the name of the one in use, or the tables `[context.NAME]`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Contexts {
@@ -337,6 +364,9 @@ pub(crate) struct ContextConfig {
     /// The client refuses every change, whatever the token allows.
     #[serde(default)]
     pub(crate) read_only: bool,
+    /// In `orx top`, each change of several things asks for their number.
+    #[serde(default)]
+    pub(crate) protected: bool,
 }
 
 impl ContextConfig {

@@ -30,7 +30,7 @@ pub(crate) use environment::Environment;
 pub(crate) use file::ConfigFile;
 pub(crate) use keys::{
     ClusterConfig, Contexts, JobDefaults, JobOverrides, RetentionConfig, ServerConfig, StoreConfig,
-    TransportConfig, WorkerConfig,
+    TopConfig, TransportConfig, WorkerConfig,
 };
 pub(crate) use layers::{Flags, output_variable, resolve, resolve_without_file};
 pub(crate) use sourced::{Layer, Setting, Sourced};
@@ -71,6 +71,7 @@ pub(crate) struct Config {
     pub(crate) worker: WorkerConfig,
     pub(crate) defaults: JobDefaults,
     pub(crate) retention: RetentionConfig,
+    pub(crate) top: TopConfig,
     pub(crate) handler: BTreeMap<Name, Sourced<CommandHandler>>,
     pub(crate) job: BTreeMap<Name, Sourced<JobOverrides>>,
 }
@@ -106,6 +107,7 @@ impl Default for Config {
             worker: WorkerConfig::default(),
             defaults: JobDefaults::default(),
             retention: RetentionConfig::default(),
+            top: TopConfig::default(),
             handler: BTreeMap::new(),
             job: BTreeMap::new(),
         }
@@ -149,6 +151,7 @@ impl Config {
         self.worker.each(&mut |key, setting| visit("worker", key, setting));
         self.defaults.each(&mut |key, setting| visit("defaults", key, setting));
         self.retention.each(&mut |key, setting| visit("retention", key, setting));
+        self.top.each(&mut |key, setting| visit("top", key, setting));
         for (name, handler) in &self.handler {
             let mut shown = handler.clone();
             mask::mask_words(&mut shown.value_mut().cmd);

@@ -1,0 +1,186 @@
+//! [`Commands`] over the HTTP client.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use orx_client::{Client, ClientError, ConnectionEvent, LiveUpdate};
+use orx_model::Code;
+use orx_model::schedule::wire::RemoveScheduleQuery;
+use orx_model::wire::LogsQuery;
+use orx_model::wire::live::{LiveEventsQuery, LiveJobsQuery, LiveTopic};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::api::{
+    Answer, Commands, Failure, FailureKind, LiveNews, LogNews, LogRequest, Request, Topic,
+};
+
+/// A server that answers no read within this counts as not reached.
+const READ_WITHIN: Duration = Duration::from_secs(10);
+/// Jobs of a snapshot: those that the overview shows.
+const SNAPSHOT_ROWS: u32 = 100;
+/// A change may wait for the disk of the server.
+const WRITE_WITHIN: Duration = Duration::from_secs(60);
+
+/// Carries requests to a server over HTTP.
+#[derive(Clone)]
+pub struct ClientCommands {
+    client: Client,
+}
+
+impl ClientCommands {
+    /// Over this client.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    async fn carry_out(&self, request: &Request) -> Result<Answer, ClientError> {
+        let client = &self.client;
+        Ok(match request {
+            Request::Cluster => Answer::Cluster(Box::new(client.cluster().await?)),
+            Request::Queues => Answer::Queues(client.queues().await?),
+            Request::Workers => Answer::Workers(client.workers().await?),
+            Request::Worker(name) => Answer::Worker(Box::new(client.worker(name).await?)),
+            Request::Jobs(query) => Answer::Jobs(client.list(query).await?),
+            Request::Job(id) => Answer::Job(Box::new(client.job(&id.to_string()).await?)),
+            Request::Schedules(query) => Answer::Schedules(client.schedules(query).await?),
+            Request::Slots(id, query) => {
+                Answer::Slots(client.schedule_slots(id.as_str(), query).await?)
+            }
+            Request::DeadLetters(query) => Answer::DeadLetters(client.dead_letters(query).await?),
+            Request::Cancel(change) => Answer::Changed(client.cancel(change).await?),
+            Request::Retry(change) => Answer::Changed(client.retry(change).await?),
+            Request::RetryDead(change) => Answer::Changed(client.retry_dead(change).await?),
+            Request::DeleteDead(change) => Answer::Changed(client.delete_dead(change).await?),
+            Request::OrderWorkers(order) => Answer::Ordered(client.order_workers(order).await?),
+            Request::PauseQueue(name, order) => {
+                Answer::Queue(Box::new(client.pause_queue(name.as_str(), order).await?))
+            }
+            Request::ResumeQueue(name, order) => {
+                Answer::Queue(Box::new(client.resume_queue(name.as_str(), order).await?))
+            }
+            Request::PauseSchedule(id, order) => {
+                Answer::Schedule(Box::new(client.pause_schedule(id.as_str(), order).await?))
+            }
+            Request::ResumeSchedule(id, order) => {
+                Answer::Schedule(Box::new(client.resume_schedule(id.as_str(), order).await?))
+            }
+            Request::TriggerSchedule(id, order) => {
+                Answer::Triggered(client.trigger_schedule(id.as_str(), order).await?)
+            }
+            Request::RemoveSchedule(id, version) => {
+                let query = RemoveScheduleQuery { version: Some(*version) };
+                Answer::Removed(Box::new(client.remove_schedule(id.as_str(), &query).await?))
+            }
+        })
+    }
+}
+
+#[async_trait]
+impl Commands for ClientCommands {
+    async fn call(&self, request: &Request) -> Result<Answer, Failure> {
+        let within = if request.is_write() { WRITE_WITHIN } else { READ_WITHIN };
+        match tokio::time::timeout(within, self.carry_out(request)).await {
+            Ok(answered) => answered.map_err(failure),
+            Err(_) => {
+                let message = format!("no answer within {} s", within.as_secs());
+                Err(Failure::new(FailureKind::Link, message))
+            }
+        }
+    }
+
+    async fn follow(&self, request: LogRequest, news: UnboundedSender<LogNews>) {
+        let query = LogsQuery {
+            attempt: request.attempt,
+            tail: Some(request.tail),
+            follow: Some(true),
+            ..LogsQuery::default()
+        };
+        let on = |event| match news.send(LogNews::Event(event)) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        };
+        let report = |event| {
+            let connected = match event {
+                ConnectionEvent::Lost | ConnectionEvent::Refused(_) => false,
+                ConnectionEvent::Back => true,
+                ConnectionEvent::Server(_) => return,
+            };
+            // Without a reader nobody needs to know.
+            let _ = news.send(LogNews::Connected(connected));
+        };
+        let ended = self.client.follow(&request.job.to_string(), query, on, report).await;
+        let _ = news.send(LogNews::Ended(ended.err().map(failure)));
+    }
+
+    async fn watch(&self, topic: Topic, news: UnboundedSender<LiveNews>) {
+        let mut stream = self.client.live(live_topic(topic));
+        loop {
+            let one = match stream.next().await {
+                Ok(Some(LiveUpdate::Event { event, .. })) => LiveNews::Event(event),
+                Ok(Some(LiveUpdate::Lost { cause, .. })) => {
+                    let mut failure = Failure::new(FailureKind::Link, "lost the connection");
+                    failure.cause = Some(cause);
+                    LiveNews::Lost(failure)
+                }
+                // Connected: what counts is the first event.
+                Ok(Some(LiveUpdate::Connected)) => continue,
+                Ok(None) => return,
+                Err(error) => LiveNews::Ended(failure(error)),
+            };
+            let ends = matches!(one, LiveNews::Ended(_));
+            if news.send(one).is_err() || ends {
+                return;
+            }
+        }
+    }
+}
+
+fn live_topic(topic: Topic) -> LiveTopic {
+    match topic {
+        Topic::Overview => LiveTopic::Overview,
+        Topic::Jobs(filter) => LiveTopic::Jobs(LiveJobsQuery {
+            filter: Some(filter).filter(|filter| !filter.is_empty()),
+            limit: Some(SNAPSHOT_ROWS),
+            ..LiveJobsQuery::default()
+        }),
+        Topic::Job(id) => LiveTopic::Job(id.to_string()),
+        Topic::Workers => LiveTopic::Workers,
+        Topic::Queues => LiveTopic::Queues,
+        Topic::Schedules => LiveTopic::Schedules,
+        Topic::DeadLetters => LiveTopic::DeadLetters,
+        Topic::Cluster => LiveTopic::Cluster,
+        Topic::Events => LiveTopic::Events(LiveEventsQuery::default()),
+    }
+}
+
+fn failure(error: ClientError) -> Failure {
+    let message = error.to_string();
+    let failed = |kind, cause, hint| Failure { kind, message: message.clone(), cause, hint };
+    match error {
+        ClientError::Unreachable { cause, .. } => failed(FailureKind::Link, Some(cause), None),
+        ClientError::Untrusted { cause, hint, .. } => {
+            failed(FailureKind::Refused, Some(cause), Some(hint.to_owned()))
+        }
+        ClientError::UnexpectedAnswer { cause, .. } => failed(
+            FailureKind::Link,
+            Some(cause),
+            Some(
+                "check that this is the address of an orx server, and compare versions".to_owned(),
+            ),
+        ),
+        ClientError::NoServer { cause, hint, .. } => {
+            let start = || "`orx daemon server` starts one here; `--url` names another".to_owned();
+            failed(FailureKind::Link, cause, Some(hint.unwrap_or_else(start)))
+        }
+        ClientError::Problem(problem) => {
+            let kind = match problem.code {
+                Code::Unauthenticated => FailureKind::Refused,
+                Code::Unavailable => FailureKind::Link,
+                _ => FailureKind::Answered,
+            };
+            failed(kind, problem.cause, problem.hint)
+        }
+    }
+}

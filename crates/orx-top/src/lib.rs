@@ -1,0 +1,38 @@
+//! `orx top`: the live dashboard.
+//!
+//! [`state`] is plain data, [`update`] a plain function from a message to effects, [`view`] draws the state.
+//! [`run`] joins them: it reads keys and the clock, and carries the effects out. Requests go through
+//! [`Commands`], which [`ClientCommands`] implements over `orx-client`, [`Recorder`] writes down, and
+//! [`Replay`] plays. The crate knows no arguments, files or settings of the `orx` command line.
+
+mod ansi;
+mod api;
+mod causes;
+mod client;
+mod columns;
+#[cfg(test)]
+mod fixtures;
+mod keys;
+mod layout;
+mod look;
+mod once;
+mod options;
+mod record;
+mod run;
+mod state;
+mod terminal;
+#[cfg(test)]
+mod tests;
+mod texts;
+mod update;
+mod view;
+
+pub use api::{
+    Answer, Commands, Failure, FailureKind, LiveNews, LogNews, LogRequest, Request, Topic,
+};
+pub use client::ClientCommands;
+pub use keys::{Action, KeyError, Keymap};
+pub use once::{OverviewReport, overview, overview_text};
+pub use options::{Options, Screen, SettingLine, Theme};
+pub use record::{Recorder, Replay};
+pub use run::{Clock, Ended, has_terminal, run};

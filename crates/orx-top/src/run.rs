@@ -1,0 +1,407 @@
+//! The loop: reads keys, answers and the clock, hands them to `update`, carries its effects out, and draws.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossterm::event::{Event, EventStream};
+use futures_util::StreamExt;
+use orx_model::Timestamp;
+use orx_model::wire::ListQuery;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use crate::api::{Answer, Commands, LiveNews, LogNews, LogRequest, Request, Topic};
+use crate::options::Options;
+use crate::state::{App, Effect, Moment, Msg};
+use crate::terminal::{self, Screen};
+use crate::update::{next_wake, update};
+use crate::view;
+
+/// Data is drawn at most this often; keys are drawn at once.
+const DATA_FRAME: Duration = Duration::from_millis(100);
+/// Messages that are taken in before the next frame.
+const BATCH: usize = 256;
+/// Jobs that an export reads at once.
+const EXPORT_PAGE: u32 = 500;
+
+/// Where time and chance come from.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    /// The wall clock.
+    pub wall: fn() -> Timestamp,
+    /// A number from 0 to 1 by chance.
+    pub chance: fn() -> f64,
+}
+
+/// How the dashboard ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The user quit.
+    Quit,
+    /// A signal of this number ended it.
+    Signal(i32),
+}
+
+struct Runner {
+    commands: Arc<dyn Commands>,
+    clock: Clock,
+    start: Instant,
+    messages: UnboundedSender<Msg>,
+    follows: Option<AbortHandle>,
+    watches: HashMap<Topic, AbortHandle>,
+    screen: Screen,
+    keys: Option<EventStream>,
+}
+
+/// Shows the dashboard until the user quits. The terminal is given back in any case.
+///
+/// # Errors
+/// The terminal cannot be set up or written to.
+pub async fn run(
+    options: Options,
+    commands: Arc<dyn Commands>,
+    clock: Clock,
+) -> std::io::Result<Ended> {
+    let start = Instant::now();
+    let (messages, mut inbox) = unbounded_channel();
+    let mouse = options.mouse;
+    let screen = Screen::open(mouse)?;
+    let mut signals = Signals::new()?;
+    let keys = Some(EventStream::new());
+    let mut runner = Runner {
+        commands,
+        clock,
+        start,
+        messages,
+        follows: None,
+        watches: HashMap::new(),
+        screen,
+        keys,
+    };
+    let mut app = App::new(options, Screen::size(), runner.now());
+    runner.take(&mut app, Msg::Tick)?;
+    let mut drawn_data = start;
+    let mut draw_at = Some(start);
+    loop {
+        let now = Instant::now();
+        if draw_at.is_some_and(|at| at <= now) {
+            runner.screen.draw(app.size, |buffer| view::draw(&app, buffer))?;
+            draw_at = None;
+        }
+        let wake = next_wake(&app).map(|wake| now + wake.max(Duration::from_millis(1)));
+        let wake = [wake, draw_at].into_iter().flatten().min();
+        let keys = runner.keys.get_or_insert_with(EventStream::new);
+        let (msg, is_data) = tokio::select! {
+            biased;
+            signal = signals.next() => match signal {
+                Caught::End(number) => return Ok(Ended::Signal(number)),
+                Caught::Stop => {
+                    runner.suspend(&app)?;
+                    (Msg::Tick, false)
+                }
+            },
+            event = keys.next() => match event {
+                Some(Ok(Event::Key(key))) => (Msg::Key(key), false),
+                Some(Ok(Event::Paste(text))) => (Msg::Paste(text), false),
+                Some(Ok(Event::Mouse(event))) => (Msg::Mouse(event), false),
+                Some(Ok(Event::Resize(width, height))) => (Msg::Resize(width, height), false),
+                Some(Ok(Event::FocusGained | Event::FocusLost)) => continue,
+                // The terminal is gone.
+                Some(Err(_)) | None => return Ok(Ended::Signal(1)),
+            },
+            msg = inbox.recv() => match msg {
+                Some(msg) => (msg, true),
+                None => return Ok(Ended::Quit),
+            },
+            () = sleep_until(wake) => (Msg::Tick, false),
+        };
+        let mut quits = runner.take(&mut app, msg)?;
+        if is_data {
+            quits |= runner.drain(&mut app, &mut inbox)?;
+            let at = (drawn_data + DATA_FRAME).max(Instant::now());
+            draw_at = Some(draw_at.map_or(at, |before| before.min(at)));
+            drawn_data = at;
+        } else {
+            draw_at = Some(Instant::now());
+        }
+        if quits {
+            return Ok(Ended::Quit);
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The signals that a dashboard answers to.
+struct Signals {
+    terminate: Signal,
+    hang_up: Signal,
+    stop: Signal,
+}
+
+enum Caught {
+    End(i32),
+    Stop,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+            stop: signal(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw()))?,
+        })
+    }
+
+    async fn next(&mut self) -> Caught {
+        tokio::select! {
+            _ = self.terminate.recv() => Caught::End(15),
+            _ = self.hang_up.recv() => Caught::End(1),
+            _ = self.stop.recv() => Caught::Stop,
+        }
+    }
+}
+
+impl Runner {
+    fn now(&self) -> Moment {
+        let mono = self.start.elapsed();
+        Moment { wall: (self.clock.wall)(), mono, chance: (self.clock.chance)() }
+    }
+
+    /// Takes the messages in that have come by now.
+    fn drain(
+        &mut self,
+        app: &mut App,
+        inbox: &mut UnboundedReceiver<Msg>,
+    ) -> std::io::Result<bool> {
+        let mut quits = false;
+        for _ in 0..BATCH {
+            let Ok(msg) = inbox.try_recv() else { break };
+            quits |= self.take(app, msg)?;
+        }
+        Ok(quits)
+    }
+
+    /// Updates the state and carries the effects out. Returns whether the user quits.
+    fn take(&mut self, app: &mut App, msg: Msg) -> std::io::Result<bool> {
+        let mut quits = false;
+        for effect in update(app, self.now(), msg) {
+            quits |= effect == Effect::Quit;
+            self.carry_out(app, effect)?;
+        }
+        Ok(quits)
+    }
+
+    fn carry_out(&mut self, app: &mut App, effect: Effect) -> std::io::Result<()> {
+        match effect {
+            Effect::Call { purpose, request } => {
+                let (commands, messages) = (Arc::clone(&self.commands), self.messages.clone());
+                tokio::spawn(async move {
+                    let result = commands.call(&request).await;
+                    // After the end nobody waits for answers.
+                    let _ = messages.send(Msg::Answer { purpose, request, result });
+                });
+            }
+            Effect::Follow { generation, request } => self.follow(generation, request),
+            Effect::Unfollow => {
+                if let Some(before) = self.follows.take() {
+                    before.abort();
+                }
+            }
+            Effect::Watch { topics, anew } => self.watch(topics, anew),
+            Effect::Copy { what, text } => {
+                let copied = match app.options.clipboard.as_slice() {
+                    [] => self.screen.copy(&text),
+                    command => pipe_into(command, &text),
+                };
+                let said = match copied {
+                    Ok(()) => Ok(format!("copied {what}")),
+                    Err(error) => Err(format!("could not copy {what}: {error}")),
+                };
+                self.say(said);
+            }
+            Effect::Pager(text) => {
+                let pager = app.options.pager.clone();
+                self.keys = None;
+                let shown = self.screen.lend(app.mouse, || pipe_into(&pager, &text))?;
+                if let Err(error) = shown {
+                    let name = pager.first().cloned().unwrap_or_default();
+                    self.say(Err(format!("could not run the pager `{name}`: {error}")));
+                }
+            }
+            Effect::Write { path, text } => {
+                let full = app.options.folder.join(&path);
+                let written = create(&full).and_then(|mut file| file.write_all(text.as_bytes()));
+                self.say(match written {
+                    Ok(()) => Ok(format!("wrote {path}")),
+                    Err(error) => Err(not_written(&path, &error)),
+                });
+            }
+            Effect::ExportJobs { path, filter } => {
+                let (commands, messages) = (Arc::clone(&self.commands), self.messages.clone());
+                let full = app.options.folder.join(&path);
+                tokio::spawn(async move {
+                    let said = export(&*commands, &full, &path, filter).await;
+                    let _ = messages.send(Msg::Done(said));
+                });
+            }
+            Effect::Mouse(on) => self.screen.set_mouse(on)?,
+            Effect::Redraw => self.screen.forget(),
+            Effect::Suspend => self.suspend(app)?,
+            Effect::Quit => {}
+        }
+        Ok(())
+    }
+
+    fn say(&self, said: Result<String, String>) {
+        let _ = self.messages.send(Msg::Done(said));
+    }
+
+    fn follow(&mut self, generation: u64, request: LogRequest) {
+        if let Some(before) = self.follows.take() {
+            before.abort();
+        }
+        let (commands, messages) = (Arc::clone(&self.commands), self.messages.clone());
+        let (sender, mut news) = unbounded_channel::<LogNews>();
+        let task = tokio::spawn(async move {
+            let forward = async {
+                let mut batch = Vec::new();
+                while news.recv_many(&mut batch, 1_024).await > 0 {
+                    let news = std::mem::take(&mut batch);
+                    if messages.send(Msg::Log { generation, news }).is_err() {
+                        return;
+                    }
+                }
+            };
+            tokio::join!(commands.follow(request, sender), forward);
+        });
+        self.follows = Some(task.abort_handle());
+    }
+
+    /// Watches these topics and no others.
+    fn watch(&mut self, topics: Vec<Topic>, anew: bool) {
+        self.watches.retain(|topic, task| {
+            let stays = !anew && topics.contains(topic);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for topic in topics {
+            if self.watches.contains_key(&topic) {
+                continue;
+            }
+            let (commands, messages) = (Arc::clone(&self.commands), self.messages.clone());
+            let of = topic.clone();
+            let task = tokio::spawn(async move {
+                let (sender, mut news) = unbounded_channel::<LiveNews>();
+                let forward = async {
+                    while let Some(news) = news.recv().await {
+                        if messages.send(Msg::Live { topic: of.clone(), news }).is_err() {
+                            return;
+                        }
+                    }
+                };
+                tokio::join!(commands.watch(of.clone(), sender), forward);
+            });
+            self.watches.insert(topic, task.abort_handle());
+        }
+    }
+
+    /// Stops the process, as Ctrl-Z does in a shell, until it is continued.
+    fn suspend(&mut self, app: &App) -> std::io::Result<()> {
+        self.keys = None;
+        self.screen.lend(app.mouse, || {
+            let me = rustix::process::getpid();
+            // Without the right to stop itself the program just goes on.
+            let _ = rustix::process::kill_process(me, rustix::process::Signal::STOP);
+        })
+    }
+}
+
+/// Runs a program with this text as its input, to its end.
+fn pipe_into(command: &[String], text: &str) -> std::io::Result<()> {
+    let Some((program, arguments)) = command.split_first() else {
+        return Err(std::io::Error::other("no program is named"));
+    };
+    let mut child = std::process::Command::new(program)
+        .args(arguments)
+        .stdin(std::process::Stdio::piped())
+        .spawn()?;
+    if let Some(mut pipe) = child.stdin.take() {
+        // A pager may end before it has read everything.
+        let _ = pipe.write_all(text.as_bytes());
+    }
+    child.wait().map(|_| ())
+}
+
+/// A new file, for its owner alone.
+fn create(path: &Path) -> std::io::Result<std::fs::File> {
+    std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+fn not_written(path: &str, error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            format!("`{path}` exists already, and is left as it is; `e` asks for another name")
+        }
+        _ => format!("could not write `{path}`: {error}"),
+    }
+}
+
+/// Writes all jobs that match a filter, one JSON object a line.
+async fn export(
+    commands: &dyn Commands,
+    full: &Path,
+    path: &str,
+    filter: String,
+) -> Result<String, String> {
+    let mut file = create(full).map_err(|error| not_written(path, &error))?;
+    let mut query = ListQuery {
+        filter: Some(filter).filter(|filter| !filter.is_empty()),
+        limit: Some(EXPORT_PAGE),
+        ..ListQuery::default()
+    };
+    let mut count = 0_u64;
+    loop {
+        let answer = commands.call(&Request::Jobs(query.clone())).await;
+        let page = match answer {
+            Ok(Answer::Jobs(page)) => page,
+            Ok(_) => {
+                return Err(format!("wrote {count} jobs to {path}, then an unexpected answer"));
+            }
+            Err(failure) => {
+                return Err(format!("wrote {count} jobs to {path}, then: {}", failure.message));
+            }
+        };
+        let mut lines = Vec::new();
+        for job in &page.jobs {
+            let line = serde_json::to_vec(job).map_err(|error| error.to_string())?;
+            lines.extend_from_slice(&line);
+            lines.push(b'\n');
+        }
+        count += page.jobs.len() as u64;
+        file.write_all(&lines).map_err(|error| not_written(path, &error))?;
+        query.cursor = page.next;
+        if query.cursor.is_none() {
+            return Ok(format!("wrote {count} jobs to {path}"));
+        }
+    }
+}
+
+/// Whether a dashboard can be shown: keys can be read, and a screen can be drawn.
+#[must_use]
+pub fn has_terminal() -> bool {
+    terminal::is_there()
+}

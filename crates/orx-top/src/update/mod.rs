@@ -1,0 +1,120 @@
+//! What happens to the state: a plain function from a message to effects. It waits for nothing and calls
+//! nobody.
+
+pub(crate) mod answers;
+pub(crate) mod copy;
+pub(crate) mod keys;
+pub(crate) mod live;
+pub(crate) mod mouse;
+pub(crate) mod open;
+pub(crate) mod palette;
+pub(crate) mod polls;
+pub(crate) mod popups;
+pub(crate) mod prompts;
+pub(crate) mod text;
+pub(crate) mod writes;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::options::Screen;
+use crate::state::question::DryRun;
+use crate::state::{App, Effect, Frozen, Moment, Msg, Purpose, Tone};
+
+/// Messages that are held while what is shown is frozen.
+const HELD: usize = 2_000;
+/// A message stays for this long.
+const MESSAGE: Duration = Duration::from_secs(20);
+
+/// Takes a message in, and returns what is to be done.
+pub(crate) fn update(app: &mut App, now: Moment, msg: Msg) -> Vec<Effect> {
+    app.now = now;
+    let mut effects = Vec::new();
+    match msg {
+        Msg::Resize(width, height) => app.size = (width, height),
+        Msg::Key(key) => keys::key(app, &key, &mut effects),
+        Msg::Paste(text) => prompts::paste(app, &text),
+        Msg::Mouse(event) => mouse::mouse(app, &event, &mut effects),
+        Msg::Tick => {}
+        Msg::Done(Ok(text)) => app.say(Tone::Good, text),
+        Msg::Done(Err(text)) => app.say(Tone::Bad, text),
+        held @ (Msg::Answer { .. } | Msg::Log { .. } | Msg::Live { .. }) => {
+            data(app, held, &mut effects)
+        }
+    }
+    if app.message.as_ref().is_some_and(|said| now.mono.saturating_sub(said.at) > MESSAGE) {
+        app.message = None;
+    }
+    prompts::apply_when_quiet(app);
+    if app.screen == Screen::Settings {
+        let keys = crate::view::lists::all_settings(app).into_iter().map(|one| one.key);
+        app.settings.set_rows(keys.collect());
+    }
+    app.fit();
+    app.link.streams = live::is_alive(app, &crate::api::Topic::Overview);
+    live::watch(app, &mut effects);
+    polls::ask(app, &mut effects);
+    effects
+}
+
+/// An answer changes what is shown, unless that is frozen.
+fn data(app: &mut App, msg: Msg, effects: &mut Vec<Effect>) {
+    let asked_for = match &msg {
+        Msg::Answer { purpose, .. } => {
+            matches!(purpose, Purpose::Change(_) | Purpose::DryRun(_))
+        }
+        _ => false,
+    };
+    if app.frozen.is_none() || asked_for {
+        answers::take(app, msg, effects);
+        return;
+    }
+    answers::note(app, &msg);
+    let Some(frozen) = &mut app.frozen else { return };
+    frozen.count += 1;
+    if let Msg::Answer { purpose, .. } = &msg {
+        let same =
+            |one: &Msg| matches!(one, Msg::Answer { purpose: other, .. } if other == purpose);
+        frozen.waiting.retain(|one| !same(one));
+    }
+    frozen.waiting.push_back(msg);
+    if frozen.waiting.len() > HELD {
+        // Too much to take in one by one: everything is asked for anew when it thaws.
+        frozen.waiting.clear();
+        app.streams.anew = true;
+        app.calls.answered.clear();
+    }
+}
+
+/// Freezes what is shown, or thaws it and takes in what came meanwhile.
+pub(crate) fn toggle_freeze(app: &mut App, effects: &mut Vec<Effect>) {
+    match app.frozen.take() {
+        Some(frozen) => {
+            for msg in frozen.waiting {
+                answers::take(app, msg, effects);
+            }
+        }
+        None => {
+            let waiting = VecDeque::new();
+            app.frozen = Some(Frozen { since: app.now, waiting, count: 0 });
+        }
+    }
+}
+
+/// How long nothing that is shown changes by itself. `None`: for ever.
+pub(crate) fn next_wake(app: &App) -> Option<Duration> {
+    let now = app.now.mono;
+    // Ages are shown in whole seconds of the server's clock.
+    let second = 1_000 - app.server_now().as_millis().rem_euclid(1_000).unsigned_abs();
+    let ages = app.frozen.is_none().then(|| Duration::from_millis(second.max(20)));
+    let down = (app.link.is_down() || app.frozen.is_some()).then(|| Duration::from_secs(1));
+    let typed = app.prompt.as_ref().and_then(|prompt| prompt.changed_at);
+    let typed = typed.map(|at| (at + prompts::QUIET).saturating_sub(now));
+    let retry = app.link.outage.as_ref().map(|outage| outage.retry_at.saturating_sub(now));
+    let asked = app.question.as_ref().map(|question| match question.dry_run {
+        DryRun::Asked => Duration::from_millis(200),
+        _ => Duration::from_secs(1),
+    });
+    let poll = polls::next(app);
+    [ages, down, typed, retry, asked, poll].into_iter().flatten().min()
+}

@@ -1,0 +1,159 @@
+//! Scrolls and searches the text that is open.
+
+use orx_model::log::Level;
+
+use crate::keys::Action;
+use crate::layout::text_size;
+use crate::state::details::{Detail, JobTab};
+use crate::state::scroll::Scroll;
+use crate::state::{App, Effect, Tone};
+
+/// The place in the text that is open.
+pub(crate) fn scroll_of(app: &mut App) -> Option<&mut Scroll> {
+    match app.details.last_mut()? {
+        Detail::Job(pane) => match pane.tab {
+            JobTab::Log => Some(&mut pane.log.scroll),
+            JobTab::Args | JobTab::Result | JobTab::Why => Some(&mut pane.scroll),
+            JobTab::Attempts => None,
+        },
+        Detail::Worker(_) | Detail::Schedule(_) => None,
+    }
+}
+
+/// The lines of the text that is open, without colours.
+pub(crate) fn lines(app: &App) -> Vec<String> {
+    match app.detail() {
+        Some(Detail::Job(pane)) if pane.tab == JobTab::Log => pane
+            .log
+            .shown()
+            .iter()
+            .map(|line| crate::ansi::plain(&line.text).into_owned())
+            .collect(),
+        Some(Detail::Job(pane)) => crate::texts::lines(app, pane),
+        _ => Vec::new(),
+    }
+}
+
+fn count(app: &App) -> usize {
+    match app.detail() {
+        Some(Detail::Job(pane)) if pane.tab == JobTab::Log => pane.log.shown().len(),
+        Some(Detail::Job(pane)) => crate::texts::lines(app, pane).len(),
+        _ => 0,
+    }
+}
+
+/// Moves the text by lines.
+pub(crate) fn scroll(app: &mut App, action: Action) {
+    let (total, height) = (count(app), text_size(app).1);
+    let Some(scroll) = scroll_of(app) else { return };
+    let page = isize::try_from(height.max(1)).unwrap_or(1);
+    let most = total.saturating_sub(height);
+    if scroll.follow {
+        scroll.top = most;
+    }
+    let by = match action {
+        Action::Down => 1,
+        Action::Up => -1,
+        Action::HalfDown => (page / 2).max(1),
+        Action::HalfUp => -(page / 2).max(1),
+        Action::PageDown => page,
+        Action::PageUp => -page,
+        Action::First => isize::MIN,
+        _ => isize::MAX,
+    };
+    scroll.top = scroll.top.saturating_add_signed(by).min(most);
+    let at_end = scroll.top == most && by > 0;
+    set_follow(app, at_end);
+}
+
+/// The end of a log stays in view while it is followed; other texts do not grow.
+fn set_follow(app: &mut App, follow: bool) {
+    if let Some(Detail::Job(pane)) = app.details.last_mut()
+        && pane.tab == JobTab::Log
+    {
+        pane.log.scroll.follow = follow;
+        if follow {
+            pane.log.unseen = 0;
+        }
+    }
+}
+
+/// Follows the log, or stops at what is in view.
+pub(crate) fn toggle_follow(app: &mut App) {
+    let (total, height) = (count(app), text_size(app).1);
+    let Some(scroll) = scroll_of(app) else { return };
+    let follow = !scroll.follow;
+    if !follow {
+        scroll.top = total.saturating_sub(height);
+    }
+    set_follow(app, follow);
+}
+
+pub(crate) fn toggle_wrap(app: &mut App) {
+    if let Some(scroll) = scroll_of(app) {
+        (scroll.wrap, scroll.left) = (!scroll.wrap, 0);
+    }
+}
+
+/// Half a width to the left or to the right.
+pub(crate) fn sideways(app: &mut App, by: isize) {
+    let half = isize::try_from(text_size(app).0 / 2).unwrap_or(1).max(1);
+    if let Some(scroll) = scroll_of(app)
+        && !scroll.wrap
+    {
+        scroll.left = scroll.left.saturating_add_signed(by * half).min(16 * 1024);
+    }
+}
+
+/// The next level of structured lines, from all to errors alone.
+pub(crate) fn next_level(app: &mut App) {
+    let Some(Detail::Job(pane)) = app.details.last_mut() else { return };
+    let at = Level::ALL.iter().position(|level| *level == pane.log.level).unwrap_or(0);
+    pane.log.level = Level::ALL[(at + 1) % Level::ALL.len()];
+    pane.log.scroll.top = 0;
+    pane.log.scroll.follow = true;
+}
+
+/// Goes to the next line that the search finds, or the one before.
+pub(crate) fn next_match(app: &mut App, forward: bool) {
+    let all = lines(app);
+    let height = text_size(app).1;
+    let most = all.len().saturating_sub(height);
+    let Some(scroll) = scroll_of(app) else { return };
+    let Some(search) = scroll.search.clone() else {
+        app.say(Tone::Plain, "nothing was searched for; `/` searches");
+        return;
+    };
+    // From the match before, else from what is in view.
+    let top = if scroll.follow { most } else { scroll.top };
+    let from = search.at.filter(|at| *at < all.len()).unwrap_or(top.saturating_sub(1));
+    let found = |at: &usize| search.is_in(&all[*at]);
+    let round = (from + 1..all.len()).chain(0..=from.min(all.len().saturating_sub(1)));
+    let mut round = round.filter(|at| *at < all.len());
+    let at = if forward { round.find(found) } else { round.rev().skip(1).find(found) };
+    match at {
+        None => {
+            let text = format!("`{}` is not in this text", search.text);
+            app.say(Tone::Plain, text);
+        }
+        Some(at) => {
+            let in_view = !scroll.follow && (scroll.top..scroll.top + height).contains(&at);
+            if !in_view {
+                scroll.top = at.saturating_sub(height / 3).min(most);
+            }
+            scroll.follow = false;
+            if let Some(search) = &mut scroll.search {
+                search.at = Some(at);
+            }
+            let lines = all.iter().filter(|line| search.is_in(line)).count();
+            app.say(Tone::Plain, format!("line {}, {lines} lines match", at + 1));
+        }
+    }
+}
+
+/// Opens the text in the pager.
+pub(crate) fn pager(app: &mut App, effects: &mut Vec<Effect>) {
+    let mut text = lines(app).join("\n");
+    text.push('\n');
+    effects.push(Effect::Pager(text));
+}
