@@ -1,5 +1,6 @@
 //! Records the changes that people and programs make: who, from where, what, and why.
 
+use orx_model::text::truncate_bytes;
 use orx_model::wire::{AuditAction, AuditEntry, AuditPage, AuditQuery, V};
 use orx_model::{Code, Problem, limits};
 use orx_store::{AuditRecord, AuditRequest};
@@ -99,6 +100,5 @@ pub(crate) fn named(all: impl ExactSizeIterator<Item = impl ToString>) -> String
 
 /// A text within the limit of a record, cut at a character.
 fn cut(text: &str) -> String {
-    let end = text.floor_char_boundary(limits::ERROR_BYTES.min(text.len()));
-    text[..end].to_owned()
+    truncate_bytes(text, limits::ERROR_BYTES).to_owned()
 }

@@ -342,6 +342,16 @@ pub fn cells(text: &str) -> usize {
     text.width()
 }
 
+/// The longest start of the text that ends at a character and has at most `most` bytes.
+#[must_use]
+pub fn truncate_bytes(text: &str, most: usize) -> &str {
+    let mut end = text.len().min(most);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 /// Cuts a text to at most `most` cells, at a character, with `…`, or `~` in ASCII.
 #[must_use]
 pub fn truncate_cells(text: &str, most: usize, ascii: bool) -> Cow<'_, str> {

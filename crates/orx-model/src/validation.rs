@@ -9,6 +9,7 @@ use crate::attempt::{Outcome, OutcomeKind, ProcessExit};
 use crate::ids::{ExecutionId, JobId};
 use crate::job::Progress;
 use crate::message::{Body, Envelope, Message, VERSION, WorkerRegistration};
+use crate::text::truncate_bytes;
 use crate::time::{Timestamp, format_duration};
 use crate::{json, limits};
 
@@ -192,19 +193,11 @@ fn fit_progress(progress: &mut Progress) {
 
 /// Cuts a text to `most` bytes at a character, and replaces NUL, which not every database accepts.
 fn fit_text(text: &mut String, most: usize) {
-    text.truncate(floor(text, most));
+    text.truncate(truncate_bytes(text, most).len());
     if text.contains('\0') {
         *text = text.replace('\0', "\u{fffd}");
-        text.truncate(floor(text, most));
+        text.truncate(truncate_bytes(text, most).len());
     }
-}
-
-fn floor(text: &str, most: usize) -> usize {
-    let mut end = text.len().min(most);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    end
 }
 
 /// Brings the values of a registration within their limits.

@@ -6,6 +6,7 @@ use orx_model::job::DeadReason;
 use orx_model::log::Stream;
 use orx_model::message::{Dispatch, WorkerDirective, WorkerRegistration, WorkerState};
 use orx_model::schedule::{SkipReason, SlotOutcome};
+use orx_model::text::truncate_bytes;
 use orx_model::{
     AttemptStatus, Capabilities, ExecutionId, Incarnation, JobId, JobSpec, JobStatus, Name, OnLost,
     Priority, ProcessExit, RetryPolicy, Timestamp, limits,
@@ -165,11 +166,7 @@ pub(crate) fn earlier(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Time
 
 /// The text, cut at a character boundary to the [`limits::ERROR_BYTES`] that a store keeps.
 pub(crate) fn capped(text: &str) -> &str {
-    let mut end = text.len().min(limits::ERROR_BYTES);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
+    truncate_bytes(text, limits::ERROR_BYTES)
 }
 
 /// Why the store cancels a waiting job: its deadline passed, or it expired.

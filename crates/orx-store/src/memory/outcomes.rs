@@ -5,7 +5,7 @@ use orx_model::outcome::{RetryInputs, resolve_outcome};
 use orx_model::{Attempt, AttemptStatus, JobEvent, JobStatus, Outcome, OutcomeKind, Timestamp};
 
 use super::State;
-use crate::codec::span;
+use crate::codec::{capped, span};
 use crate::{Recorded, Result, StoreError, Term};
 
 impl State {
@@ -70,13 +70,7 @@ impl State {
         entry.expire_at = entry.job.spec.deadline.filter(|_| !to.is_final());
         // A success has no error, even if its worker reports one.
         let failed = status != AttemptStatus::Succeeded;
-        let error = ended.error.as_deref().filter(|_| failed).map(|text| {
-            let mut end = text.len().min(orx_model::limits::ERROR_BYTES);
-            while !text.is_char_boundary(end) {
-                end -= 1;
-            }
-            text[..end].to_owned()
-        });
+        let error = ended.error.as_deref().filter(|_| failed).map(|text| capped(text).to_owned());
         entry.ended.push(Attempt {
             job: id,
             number: entry.job.state.attempt,
