@@ -96,7 +96,7 @@ pub(crate) fn run(
         }
         let clock = Clock { wall: crate::clock::wall, chance: rand::random::<f64> };
         Ok(match orx_top::run(options, commands, clock).await? {
-            Ended::Quit => Exit::Done,
+            Ended::Quit => Exit::Success,
             Ended::Signal(number) => Exit::Interrupted(number),
         })
     });
@@ -112,7 +112,7 @@ async fn once(commands: &dyn Commands, options: &Options, ui: &Ui) -> Result<Exi
     } else {
         ui.raw(orx_top::overview_text(&report, options).as_bytes())?;
     }
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 fn failed(failure: Failure) -> CliError {
