@@ -8,22 +8,21 @@ use orx_model::schedule::wire::PauseView;
 use orx_model::text::nearest;
 use orx_model::wire::{
     Attention, AttentionKind, ClockView, ClusterStatus, Condition, DeadLetter, DeadLetterPage,
-    EnqueueRequest, JobDetail, JobPage, ListQuery, NodeView, QueueList, QueueView, ResultAnswer,
-    StatusCounts, V, WorkerView,
+    EnqueueRequest, JobDetail, JobPage, LinkView, ListQuery, NodeView, QueueList, QueueView,
+    ResultAnswer, StatusCounts, V, WorkerView,
 };
 use orx_model::{Code, Job, JobId, JobSummary, Name, Problem, Timestamp, limits};
 use orx_store::{DeadLetterRow, ListRequest, Paused, StoreError};
 
 use crate::change::parse_filter;
+use crate::live::attention::{Findings, attention};
 use crate::{Caller, ControlPanel, Result, Scope, store_problem};
 
 const ROWS_DEFAULT: u32 = 50;
 /// Jobs that match a filter are counted up to this.
 const COUNT_MAX: u64 = 10_000;
 /// Dead letters are counted up to this.
-const DEAD_LETTERS_MAX: u64 = 100_000;
-/// A queue whose oldest ready job waits longer than this needs attention.
-pub(crate) const LONG_WAIT_MS: u128 = 5 * 60 * 1_000;
+pub(crate) const DEAD_LETTERS_MAX: u64 = 100_000;
 /// For this long a jump of the clock needs attention.
 const JUMP_SHOWN_MS: u64 = 24 * 60 * 60 * 1_000;
 
@@ -169,51 +168,27 @@ impl ControlPanel {
         let mut counts = StatusCounts::default();
         queues.iter().for_each(|queue| counts.add(&queue.counts));
         let now = self.now();
-        let mut attention = Vec::new();
-        if let Err(error) = self.accepts_writes().await {
-            attention.push(format!("the store accepts no writes: {error}"));
-        } else if let Err(problem) = self.check_condition() {
-            attention.push(problem.detail);
-        }
         let live: Vec<&WorkerView> = workers.iter().filter(|worker| worker.live).collect();
-        if live.is_empty() && counts.pending > 0 {
-            attention.push(format!("{} jobs wait and there is no live worker", counts.pending));
-        }
-        for queue in queues.iter().filter(|queue| queue.paused.is_none()) {
-            let waits = queue.oldest_due.map(|due| now.saturating_since(due));
-            if let Some(waits) = waits.filter(|waits| waits.as_millis() > LONG_WAIT_MS) {
-                let waits = orx_model::time::format_duration(waits);
-                attention.push(format!("queue {} waits {waits}", queue.queue));
-            }
-        }
-        let silent = |worker: &&WorkerView| {
-            !worker.live && worker.order != Some(orx_model::message::WorkerDirective::Fence)
-        };
-        for worker in workers.iter().filter(silent) {
-            attention.push(format!("worker {} is silent", worker.name));
-        }
         let links = self.link_views(&live);
-        for link in links.iter().filter(|link| !link.connected) {
-            attention.push(format!("the link {}", self.link_text(link)));
-        }
-        let (schedules, late) = self.schedule_counts().await?;
-        attention.extend(late);
-        if dead_letters > 0 {
-            let at_least = if dead_letters < DEAD_LETTERS_MAX { "" } else { "at least " };
-            attention.push(format!("{at_least}{dead_letters} dead letters: `orx dlq list`"));
-        }
+        let (schedules, late) = self.schedule_attention().await?;
         let leader = self.store().leader(now).await.map_err(store_problem)?;
         let nodes = self.node_views().await?;
-        if leader.is_none() {
-            attention
-                .push("there is no leader: no job is dispatched until a node leads".to_owned());
-        }
-        attention.extend(zones_differ(&nodes));
-        for node in nodes.iter().filter(|node| !node.live) {
-            attention.push(format!("node {} is silent", node.name));
-        }
         let clock = self.clock_view().await?;
-        attention.extend(clock.as_ref().and_then(|clock| jump_text(clock, now)));
+        let mut attention = attention(&Findings {
+            now,
+            store_problem: self.condition_text().await,
+            has_leader: leader.is_some(),
+            nodes: &nodes,
+            workers: &workers,
+            ready: counts.pending,
+            queues: &queues,
+            broken_links: self.broken_links(&links),
+            dead_letters,
+            failed_last_hour: 0,
+        });
+        attention.extend(late);
+        attention.extend(clock.as_ref().and_then(|clock| jump_attention(clock, now)));
+        attention.sort_by_key(|item| item.kind);
         let settings = &self.inner.settings;
         let info = self.store().info();
         Ok(ClusterStatus {
@@ -238,7 +213,7 @@ impl ControlPanel {
             prefetched: sum(live.iter().map(|worker| worker.prefetched)),
             clock,
             links,
-            attention,
+            attention: attention.into_iter().map(|item| item.text).collect(),
             settings_ms: settings.settings_ms.clone(),
         })
     }
@@ -254,8 +229,21 @@ impl ControlPanel {
 
     pub(crate) async fn clock_attention(&self) -> Result<Option<Attention>> {
         let (clock, now) = (self.clock_view().await?, self.now());
-        let text = clock.as_ref().and_then(|clock| jump_text(clock, now));
-        Ok(text.map(|text| Attention { kind: AttentionKind::Clock, object: None, text }))
+        Ok(clock.as_ref().and_then(|clock| jump_attention(clock, now)))
+    }
+
+    /// Why the store accepts no writes, or this server takes no jobs.
+    pub(crate) async fn condition_text(&self) -> Option<String> {
+        match self.accepts_writes().await {
+            Err(error) => Some(format!("the store accepts no writes: {error}")),
+            Ok(()) => self.check_condition().err().map(|problem| problem.detail),
+        }
+    }
+
+    /// A text for each link that is down.
+    pub(crate) fn broken_links(&self, links: &[LinkView]) -> Vec<String> {
+        let broken = links.iter().filter(|link| !link.connected);
+        broken.map(|link| format!("the link {}", self.link_text(link))).collect()
     }
 
     /// Checks that the store accepts writes, as far as that is known without writing.
@@ -288,12 +276,13 @@ impl ControlPanel {
     }
 }
 
-/// A text for a jump of the clock that is not long ago.
-fn jump_text(clock: &ClockView, now: Timestamp) -> Option<String> {
+/// A jump of the clock, if it is not long ago.
+fn jump_attention(clock: &ClockView, now: Timestamp) -> Option<Attention> {
     let (at, by_ms) = clock.last_at.zip(clock.last_by_ms)?;
     let recent = now.as_millis().abs_diff(at.as_millis()) < JUMP_SHOWN_MS;
     let words = orx_model::time::jump_words(by_ms);
-    recent.then(|| format!("the clock was set {words} at {at}"))
+    let text = format!("the clock was set {words} at {at}");
+    recent.then_some(Attention { kind: AttentionKind::Clock, object: None, text })
 }
 
 fn sum(all: impl Iterator<Item = u32>) -> u32 {

@@ -5,7 +5,10 @@ use orx_model::message::WorkerDirective;
 use orx_model::time::format_duration;
 use orx_model::wire::{Attention, AttentionKind, NodeView, QueueView, WorkerView};
 
-use crate::view::{LONG_WAIT_MS, zones_differ};
+use crate::view::{DEAD_LETTERS_MAX, zones_differ};
+
+/// A queue whose oldest ready job waits longer than this needs attention.
+const LONG_WAIT_MS: u128 = 5 * 60 * 1_000;
 
 /// What was read of the cluster.
 pub(crate) struct Findings<'a> {
@@ -20,10 +23,9 @@ pub(crate) struct Findings<'a> {
     pub(crate) queues: &'a [QueueView],
     /// A text for each link that is down.
     pub(crate) broken_links: Vec<String>,
+    /// Counted up to [`DEAD_LETTERS_MAX`].
     pub(crate) dead_letters: u64,
-    /// Dead letters are counted up to this.
-    pub(crate) dead_letters_most: u64,
-    /// Jobs that failed or timed out for good within the last hour.
+    /// Jobs that failed or timed out for good within the last hour; 0 where that is not counted.
     pub(crate) failed_last_hour: u64,
 }
 
@@ -67,7 +69,7 @@ pub(crate) fn attention(found: &Findings<'_>) -> Vec<Attention> {
         }
     }
     if found.dead_letters > 0 {
-        let at_least = if found.dead_letters < found.dead_letters_most { "" } else { "at least " };
+        let at_least = if found.dead_letters < DEAD_LETTERS_MAX { "" } else { "at least " };
         let grows = match found.failed_last_hour {
             0 => String::new(),
             failed => format!(", {failed} jobs failed in the last hour"),

@@ -20,6 +20,8 @@ const GAP: Duration = Duration::from_millis(250);
 const BURST: u32 = 4;
 /// Events of the snapshot.
 const PAST: usize = 100;
+/// The pause after events of other kinds.
+const UNCONCERNED: Duration = Duration::from_millis(20);
 /// Events taken from the feed under one lock.
 const EVENTS: usize = 1_000;
 
@@ -80,6 +82,9 @@ impl EventReader {
                 self.unsent.push_back(Frame::new(Some(id), &event));
                 // After the first: events that come meanwhile go into the next frame.
                 self.pacer.wait().await;
+            } else {
+                // Events of other kinds wake this reader too.
+                tokio::time::sleep(UNCONCERNED).await;
             }
         }
     }

@@ -4,7 +4,7 @@
 //! feed decide when to read the store; streams contain what was read there. Many changes at once cost a
 //! bounded number of reads and frames, and a reader that is too slow starts over: it never holds up others.
 
-mod attention;
+pub(crate) mod attention;
 mod changes;
 mod counters;
 mod counting;

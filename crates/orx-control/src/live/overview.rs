@@ -6,10 +6,11 @@ use orx_model::schedule::wire::ScheduleCounts;
 use orx_model::wire::{
     Attention, NodeView, Overview, QueueOverview, QueueView, StatusCounts, V, WorkerView,
 };
+use orx_store::Term;
 use tokio::time::Instant;
 
 use super::attention::{Findings, attention};
-use super::source::DEAD_LETTERS_MAX;
+use crate::view::DEAD_LETTERS_MAX;
 use crate::{ControlPanel, Result, store_problem};
 
 /// Queues of an overview, at most.
@@ -27,7 +28,7 @@ pub(crate) struct OverviewReader {
 struct SlowParts {
     workers: Vec<WorkerView>,
     nodes: Vec<NodeView>,
-    epoch: u64,
+    leader: Option<Term>,
     dead_letters: u64,
     schedules: ScheduleCounts,
     schedules_late: Vec<Attention>,
@@ -62,7 +63,7 @@ impl SlowParts {
         Ok(Self {
             workers: panel.worker_views().await?,
             nodes: panel.node_views().await?,
-            epoch: leader.map_or(0, |(term, _)| term.epoch),
+            leader: leader.map(|(term, _)| term),
             dead_letters: dead_letters.map_err(store_problem)?,
             schedules,
             schedules_late,
@@ -79,18 +80,12 @@ impl ControlPanel {
         queues.iter().for_each(|queue| counts.add(&queue.counts));
         let (rates, last_hour, wait, run) = self.inner.live.counters.read(self);
         let live: Vec<&WorkerView> = slow.workers.iter().filter(|worker| worker.live).collect();
-        let store_problem = match self.accepts_writes().await {
-            Err(error) => Some(format!("the store accepts no writes: {error}")),
-            Ok(()) => self.check_condition().err().map(|problem| problem.detail),
-        };
-        let links = self.link_views(&live);
-        let broken: Vec<String> = links
-            .iter()
-            .filter(|link| !link.connected)
-            .map(|link| format!("the link {}", self.link_text(link)))
-            .collect();
-        let leader = slow.nodes.iter().find(|node| node.leads);
-        let (store_ok, transport_ok) = (store_problem.is_none(), broken.is_empty());
+        let store_problem = self.condition_text().await;
+        let broken_links = self.broken_links(&self.link_views(&live));
+        let leader = slow.leader;
+        let leader_row =
+            slow.nodes.iter().find(|node| Some(node.node) == leader.map(|term| term.node));
+        let (store_ok, transport_ok) = (store_problem.is_none(), broken_links.is_empty());
         let mut attention = attention(&Findings {
             now,
             store_problem,
@@ -99,9 +94,8 @@ impl ControlPanel {
             workers: &slow.workers,
             ready: counts.pending,
             queues: &queues,
-            broken_links: broken,
+            broken_links,
             dead_letters: slow.dead_letters,
-            dead_letters_most: DEAD_LETTERS_MAX,
             failed_last_hour: last_hour.failed + last_hour.timed_out,
         });
         attention.extend(slow.schedules_late.iter().cloned());
@@ -115,9 +109,9 @@ impl ControlPanel {
             v: V,
             node: self.inner.settings.node,
             now,
-            leader: leader.map(|node| node.node),
-            leader_name: leader.map(|node| node.name.clone()),
-            epoch: slow.epoch,
+            leader: leader.map(|term| term.node),
+            leader_name: leader_row.map(|node| node.name.clone()),
+            epoch: leader.map_or(0, |term| term.epoch),
             nodes_live: slow.nodes.iter().filter(|node| node.live).count() as u32,
             nodes: slow.nodes.len() as u32,
             workers_live: live.len() as u32,

@@ -15,10 +15,8 @@ use super::changes::Changes;
 use super::jobs::ChangedJobs;
 use super::overview::OverviewReader;
 use super::shared::{LiveBatch, Topic};
+use crate::view::DEAD_LETTERS_MAX;
 use crate::{Caller, ControlPanel, Result, store_problem};
-
-/// Dead letters are counted up to this.
-pub(crate) const DEAD_LETTERS_MAX: u64 = 100_000;
 
 /// The new state, where readers that join need it, and what readers receive.
 type Loaded = (Option<LiveState>, Vec<LiveBatch>);

@@ -119,12 +119,6 @@ impl ControlPanel {
         Ok(SlotPage { v: V, id, slots, next })
     }
 
-    /// The counts of missed slots and overdue schedules, and texts for what needs attention.
-    pub(crate) async fn schedule_counts(&self) -> Result<(ScheduleCounts, Vec<String>)> {
-        let (counts, attention) = self.schedule_attention().await?;
-        Ok((counts, attention.into_iter().map(|item| item.text).collect()))
-    }
-
     /// The counts of missed slots and overdue schedules, and what needs attention.
     pub(crate) async fn schedule_attention(&self) -> Result<(ScheduleCounts, Vec<Attention>)> {
         let missed = self.missed().await?;
