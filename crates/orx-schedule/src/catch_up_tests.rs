@@ -6,7 +6,9 @@ use orx_model::schedule::{CatchUp, Overlap};
 use orx_model::{Name, Timestamp};
 use proptest::prelude::*;
 
+use crate::catch_up::latest;
 use crate::oracle::{at, cron, expression, nth, utc, walk, zones};
+use crate::walk::walks;
 use crate::{
     CatchUpPlan, CatchUpRule, Cron, DueRule, DueSlot, MissedRange, NamedZone, Timing, missed,
 };
@@ -148,6 +150,18 @@ fn a_schedule_of_every_second_loses_no_slot_between_its_rows() {
     let range = plan.range.map(|range| (range.first, range.last, range.count));
     let oldest = at("2026-01-01T00:00:01Z");
     assert_eq!(range, Some((oldest, oldest, 1)));
+}
+
+#[test]
+fn the_newest_slots_of_an_even_schedule_are_found_in_two_walks() {
+    let timing = cron("* * * * *", utc());
+    let (from, until) = (at("2015-01-01T00:00:00Z"), at("2025-01-01T00:00:00Z"));
+    let before = walks();
+    let slots = latest(&timing, from, until, 100);
+    assert_eq!((slots.len(), slots.last()), (100, Some(&until)));
+    // A walk takes a step for each slot, up to one more than twice as many as are wanted.
+    let steps = walks() - before;
+    assert!(steps <= 2 * 201, "{steps} steps");
 }
 
 #[test]

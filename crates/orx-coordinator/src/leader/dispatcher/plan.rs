@@ -191,7 +191,6 @@ impl SlotTable {
     /// This node leads no longer.
     pub fn end_term(&mut self) {
         *self = Self {
-            change: self.change,
             epoch: self.epoch,
             claim: self.claim,
             unconfirmed: std::mem::take(&mut self.unconfirmed),

@@ -181,7 +181,9 @@ fn a_worker_that_found_no_jobs_is_left_out_until_something_changes() {
     let draining = WorkerHeartbeat { state: WorkerState::Draining, ..heartbeat(3, 2) };
     table.worker_reported(&draining, None, at(0));
     table.worker_reported(&heartbeat(4, 2), None, at(0));
-    assert_eq!(claim_and_get(&mut table, 0, at(0)), []);
+    let requests = claim(&mut table, at(0));
+    assert_eq!(asked(&requests), [(WORKER, 1)].into());
+    table.claim_answered(&asked(&requests), &[], at(0));
     assert!(claim(&mut table, at(0)).is_empty());
     table.jobs_ready();
     assert_eq!(asked(&claim(&mut table, at(0))), [(WORKER, 1)].into());
@@ -203,6 +205,17 @@ fn the_first_heartbeat_of_a_worker_is_a_reason_to_ask_for_jobs() {
     unreported.report.registration.slots = 2;
     table.update_workers(&[unreported], at(0));
     assert!(claim(&mut table, at(0)).is_empty());
+    table.worker_reported(&heartbeat(1, 2), None, at(0));
+    assert_eq!(asked(&claim(&mut table, at(0))), [(WORKER, 2)].into());
+}
+
+#[test]
+fn a_worker_that_registers_again_during_a_claim_is_asked_for_again() {
+    let mut table = table();
+    let requests = claim(&mut table, at(0));
+    table.remove(WORKER);
+    table.worker_registered(registration(WORKER, 2), None, at(0));
+    table.claim_answered(&asked(&requests), &[], at(0));
     table.worker_reported(&heartbeat(1, 2), None, at(0));
     assert_eq!(asked(&claim(&mut table, at(0))), [(WORKER, 2)].into());
 }

@@ -119,3 +119,15 @@ fn a_lost_worker_takes_its_own_attempts_along_and_no_others() {
     let overdue: Vec<JobId> = list.overdue(&live, at(200)).iter().map(|it| it.job).collect();
     assert_eq!(overdue, [JobId(2)]);
 }
+
+#[test]
+fn a_deadline_has_to_be_over_by_the_calendar_too() {
+    let mut list = watchlist();
+    let live = [Live { timeout_ms: None, deadline: Some(at(110).wall), ..attempt(WORKER, 1) }];
+    list.update_attempts(&live, at(100));
+    let overdue = |wall_ms: i64| {
+        let now = Now { wall: Timestamp::from_millis(wall_ms), ..at(200) };
+        list.overdue(&live, now).len()
+    };
+    assert_eq!((overdue(110_000), overdue(110_001)), (0, 1));
+}
