@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use orx_model::filter::Filter;
 use orx_model::job::{AttemptCounts, CancelRequest};
+use orx_model::outcome::Resolution;
 use orx_model::wire::{Count, StatusCounts};
 use orx_model::{
     Attempt, AttemptStatus, Job, JobEvent, JobId, JobStatus, JobSummary, Name, NewJob, Outcome,
@@ -168,7 +169,7 @@ impl Jobs for Memory {
             let ends = entry.job.state.ends;
             answers.push(match live {
                 None => {
-                    state.cancel_waiting(cancel.id, None, now)?;
+                    state.finish(cancel.id, JobEvent::Cancel, None, now, None)?;
                     CancelAnswer::Cancelled { stop: None }
                 }
                 Some(live) if !cancel.force => CancelAnswer::Cancelling {
@@ -186,15 +187,9 @@ impl Jobs for Memory {
                         error: Some("cancelled by force".to_owned()),
                         exit: None,
                     };
-                    let event = (JobEvent::Stopped, None);
-                    state.end_attempt(
-                        &outcome,
-                        event,
-                        AttemptStatus::Cancelled,
-                        ends,
-                        None,
-                        now,
-                    )?;
+                    let event = JobEvent::Stopped;
+                    let resolved = Resolution { event, ends, run_at: None, dead: None };
+                    state.end_attempt(&outcome, &resolved, None, now)?;
                     CancelAnswer::Cancelled { stop: Some((live.worker, live.execution)) }
                 }
             });

@@ -224,13 +224,24 @@ impl State {
         Ok(to)
     }
 
-    fn cancel_waiting(&mut self, id: JobId, by: Option<Term>, now: Timestamp) -> Result<()> {
-        self.change(id, JobEvent::Cancel, by)?;
+    /// Ends a job's attempt or wait at a time. No other function makes a job final.
+    fn finish(
+        &mut self,
+        id: JobId,
+        event: JobEvent,
+        by: Option<Term>,
+        at: Timestamp,
+        dead: Option<(DeadReason, Timestamp)>,
+    ) -> Result<JobStatus> {
+        let to = self.change(id, event, by)?;
         if let Some(entry) = self.jobs.get_mut(&id) {
-            entry.job.state.finished_at = Some(now);
-            entry.expire_at = None;
+            entry.job.state.finished_at = to.is_final().then_some(at);
+            entry.expire_at = entry.job.spec.deadline.filter(|_| !to.is_final());
         }
-        Ok(())
+        if let Some(dead) = dead {
+            self.dead.insert(id, dead);
+        }
+        Ok(to)
     }
 
     fn expire(&mut self, id: JobId, by: Term, now: Timestamp) -> Result<()> {
@@ -243,7 +254,7 @@ impl State {
                 by: Some("orx".to_owned()),
             });
         }
-        self.cancel_waiting(id, Some(by), now)
+        self.finish(id, JobEvent::Cancel, Some(by), now, None).map(drop)
     }
 
     /// # Errors

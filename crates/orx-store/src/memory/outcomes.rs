@@ -1,8 +1,7 @@
 //! The ends of attempts in the reference model.
 
-use orx_model::job::AttemptCounts;
-use orx_model::outcome::{RetryInputs, resolve_outcome};
-use orx_model::{Attempt, AttemptStatus, JobEvent, JobStatus, Outcome, OutcomeKind, Timestamp};
+use orx_model::outcome::{Resolution, RetryInputs, resolve_outcome};
+use orx_model::{Attempt, AttemptStatus, JobStatus, Outcome, OutcomeKind, Timestamp};
 
 use super::State;
 use crate::codec::{capped, span};
@@ -35,19 +34,13 @@ impl State {
                 cancel_requested: job.state.cancel.is_some(),
             };
             let resolved = resolve_outcome(&inputs, outcome, now, draw);
-            let ended = outcome.kind.status();
-            let (event, run_at) = (resolved.event, resolved.run_at);
-            let status =
-                self.end_attempt(outcome, (event, by), ended, resolved.ends, run_at, now)?;
+            let status = self.end_attempt(outcome, &resolved, by, now)?;
             if let OutcomeKind::Succeeded { result: Some(result) } = &outcome.kind
                 && let Some(entry) = self.jobs.get_mut(&outcome.job)
             {
                 entry.job.state.result = Some(result.clone());
             }
-            if let Some(reason) = resolved.dead {
-                self.dead.insert(outcome.job, (reason, now));
-            }
-            answers.push(Recorded::Applied { status, run_at });
+            answers.push(Recorded::Applied { status, run_at: resolved.run_at });
         }
         Ok(answers)
     }
@@ -55,19 +48,19 @@ impl State {
     pub(super) fn end_attempt(
         &mut self,
         ended: &Outcome,
-        (event, by): (JobEvent, Option<Term>),
-        status: AttemptStatus,
-        ends: AttemptCounts,
-        run_at: Option<Timestamp>,
+        resolved: &Resolution,
+        by: Option<Term>,
         now: Timestamp,
     ) -> Result<JobStatus> {
-        let id = ended.job;
-        let to = self.change(id, event, by)?;
-        let entry = self.jobs.get_mut(&id).ok_or(StoreError::Unknown)?;
-        let live = entry.job.state.live.take().ok_or(StoreError::Unknown)?;
+        let (id, status) = (ended.job, ended.kind.status());
+        let live = self.jobs.get(&id).and_then(|entry| entry.job.state.live.clone());
+        let live = live.ok_or(StoreError::Unknown)?;
         let started_at = ended.started_at.or(live.started_at);
         let (started_at, ended_at) = span(live.claimed_at, started_at, ended.ended_at, now);
-        entry.expire_at = entry.job.spec.deadline.filter(|_| !to.is_final());
+        let dead = resolved.dead.map(|reason| (reason, now));
+        let to = self.finish(id, resolved.event, by, ended_at, dead)?;
+        let entry = self.jobs.get_mut(&id).ok_or(StoreError::Unknown)?;
+        entry.job.state.live = None;
         // A success has no error, even if its worker reports one.
         let failed = status != AttemptStatus::Succeeded;
         let error = ended.error.as_deref().filter(|_| failed).map(|text| capped(text).to_owned());
@@ -87,9 +80,8 @@ impl State {
             dropped_bytes: 0,
         });
         let job = &mut entry.job;
-        job.state.ends = ends;
-        job.state.run_at = run_at.unwrap_or(job.state.run_at);
-        job.state.finished_at = to.is_final().then_some(ended_at);
+        job.state.ends = resolved.ends;
+        job.state.run_at = resolved.run_at.unwrap_or(job.state.run_at);
         job.state.started_at = started_at;
         job.state.worker = Some(live.worker_name);
         job.state.error = error;

@@ -24,14 +24,9 @@ hit as materialized (
 ),
 waiting as (
     update jobs j set
-        status = :cancelled,
-        finished_at = :now,
-        expire_at = null,
-        cancel_at = :now,
-        cancel_reason = h.reason,
-        cancel_by = h.by
-    from hit h
-    where j.id = h.id and h.waits
+        :cancel_waiting
+    from hit w
+    where j.id = w.id and w.waits
 ),
 asked as (
     update jobs j set cancel_at = :now, cancel_reason = h.reason, cancel_by = h.by
@@ -42,47 +37,36 @@ requested as (
     update dependencies set cancel_requested = true
     where parent = any(array(select id from hit)) and cancel and not cancel_requested
 ),
-ended as (
-    insert into attempts
-        (job, number, execution, worker, worker_name, epoch, status, claimed_at, started_at,
-         ended_at, error)
-    select id, attempt, execution, worker, worker_name, coalesce(epoch, 0), :ended, claimed_at,
-           started_at, :now, :error
-    from hit where not waits and force
+ended as materialized (
+    select id as job, lane, h.status as was, attempt, execution, worker, worker_name, epoch, claimed_at,
+           started_at as began_at, :now::bigint as over_at, :ended as outcome, :error as error,
+           null::integer as code, null::integer as signal, :stopped as status,
+           null::bigint as expire_at, null as dead, null::bigint as dead_at,
+           cancel_at, reason, by
+    from hit h where not waits and force
+),
+tried as (
+    :insert_attempts
 ),
 stopped as (
     update jobs j set
-        status = :stopped,
-        expire_at = null,
-        finished_at = :now,
-        cancel_at = coalesce(h.cancel_at, :now),
-        cancel_reason = case when h.cancel_at is null then h.reason else j.cancel_reason end,
-        cancel_by = case when h.cancel_at is null then h.by else j.cancel_by end,
-        last_started_at = h.started_at,
-        last_worker = h.worker_name,
-        last_error = :error,
-        last_exit_code = null,
-        last_exit_signal = null,
-        execution = null,
-        worker = null,
-        worker_name = null,
-        epoch = null,
-        claimed_at = null,
-        started_at = null,
-        percent = null,
-        progress = null
-    from hit h
-    where j.id = h.id and not h.waits and h.force
+        cancel_at = coalesce(e.cancel_at, :now),
+        cancel_reason = case when e.cancel_at is null then e.reason else j.cancel_reason end,
+        cancel_by = case when e.cancel_at is null then e.by else j.cancel_by end,
+        :end_attempt,
+        :clear_attempt
+    from ended e
+    where j.id = e.job
 ),
-counted as (
-    insert into counts (queue, status, jobs)
-    select n.queue, m.status, sum(m.jobs)
+moves as (
+    select h.lane, m.status, m.jobs
     from hit h
-    join lanes n on n.id = h.lane
     cross join lateral (
         values (h.status, -1), (case when h.waits then :cancelled else :stopped end, 1)
     ) as m(status, jobs)
     where h.waits or h.force
-    group by 1, 2
+),
+counted as (
+    :count_moves
 )
 select id, status, worker, execution, stood from locked

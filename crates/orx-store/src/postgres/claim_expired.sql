@@ -1,7 +1,7 @@
 -- As claim.sql, and cancels expired jobs, which have a reason and no execution, and no attempt in the answer.
 with l as materialized (:lease),
 locked as materialized (
-    select j.id, t.execution, t.worker, t.worker_name, t.reason
+    select j.id, t.execution, t.worker, t.worker_name, t.reason, 'orx' as by
     from l
     cross join unnest(:jobs, :executions, :workers, :names, :reasons)
         as t(job, execution, worker, worker_name, reason)
@@ -26,14 +26,9 @@ taken as (
 ),
 gone as (
     update jobs j set
-        status = :cancelled,
-        finished_at = :now,
-        expire_at = null,
-        cancel_at = :now,
-        cancel_reason = k.reason,
-        cancel_by = 'orx'
-    from locked k
-    where j.id = k.id and k.execution is null
+        :cancel_waiting
+    from locked w
+    where j.id = w.id and w.execution is null
     returning j.id, j.lane
 ),
 moves as (
@@ -44,8 +39,7 @@ moves as (
     from gone cross join (values (:pending, -1), (:cancelled, 1)) as m(status, jobs)
 ),
 counted as (
-    insert into counts (queue, status, jobs)
-    select n.queue, m.status, sum(m.jobs) from moves m join lanes n on n.id = m.lane group by 1, 2
+    :count_moves
 )
 select t.id, t.attempt, t.failed, s.spec
 from l

@@ -332,7 +332,7 @@ fn statement(endings: &[Ending<'_>], term: Option<Term>) -> Statement {
         ("signals", sql::ints(exits().map(|(_, signal)| signal.map(i64::from)))),
         ("dead", sql::texts(endings.iter().map(dead))),
         ("dead_ats", sql::ints(endings.iter().map(dead_at))),
-        ("ended", sql::texts(outcomes().map(|outcome| outcome.kind.status().as_str()))),
+        ("outcomes", sql::texts(outcomes().map(|outcome| outcome.kind.status().as_str()))),
         ("ended_ats", sql::ints(pending().map(|it| it.outcome.ended_at.min(it.now).as_millis()))),
         ("results", sql::texts(endings.iter().map(Ending::result))),
     ];
@@ -343,7 +343,7 @@ fn statement(endings: &[Ending<'_>], term: Option<Term>) -> Statement {
 fn success_statement(endings: &[Ending<'_>], term: Option<Term>) -> Statement {
     static WITHOUT_RESULTS: LazyLock<String> = LazyLock::new(|| {
         let template = include_str!("record_ok.sql");
-        match (template.find("kept as ("), template.find("counted as (")) {
+        match (template.find("kept as ("), template.find("moves as (")) {
             (Some(from), Some(to)) if from < to => [&template[..from], &template[to..]].concat(),
             _ => template.to_owned(),
         }

@@ -4,7 +4,8 @@
 -- by id, however many it expects.
 with l as materialized (:lease),
 over as materialized (
-    select j.id, j.lane, j.status, j.deadline
+    select j.id, j.lane, j.status,
+           case when j.deadline <= :now then :late else :expired end as reason, 'orx' as by
     from jobs j, l
     where j.expire_at is not null and j.expire_at <= :now
     order by j.expire_at, j.id
@@ -21,14 +22,9 @@ due as materialized (
 ),
 cancelled as (
     update jobs j set
-        status = :cancelled,
-        finished_at = :now,
-        expire_at = null,
-        cancel_at = :now,
-        cancel_reason = case when o.deadline <= :now then :late else :expired end,
-        cancel_by = 'orx'
-    from over o
-    where j.id = o.id and j.id = any(array(select id from over))
+        :cancel_waiting
+    from over w
+    where j.id = w.id and j.id = any(array(select id from over))
 ),
 promoted as (
     update jobs j set status = :pending where j.id = any(array(select id from due))
@@ -40,8 +36,7 @@ moves as (
     union all select lane, :pending, 1 from due
 ),
 counted as (
-    insert into counts (queue, status, jobs)
-    select n.queue, m.status, sum(m.jobs) from moves m join lanes n on n.id = m.lane group by 1, 2
+    :count_moves
 )
 select
     (select string_agg(id::text, ',' order by id) from over),

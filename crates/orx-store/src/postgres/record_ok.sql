@@ -38,14 +38,7 @@ moved as (
         last_exit_signal = null,
         dead = null,
         dead_at = null,
-        execution = null,
-        worker = null,
-        worker_name = null,
-        epoch = null,
-        claimed_at = null,
-        started_at = null,
-        percent = null,
-        progress = null
+        :clear_attempt
     from locked k
     where j.id = k.id and k.hit
 ),
@@ -54,13 +47,12 @@ kept as (
     select id, result from locked where hit and result is not null
     on conflict (job) do update set result = excluded.result
 ),
-counted as (
-    insert into counts (queue, status, jobs)
-    select n.queue, m.status, sum(m.jobs)
-    from locked k
-    join lanes n on n.id = k.lane
-    cross join lateral (values (k.was, -1), (:status, 1)) as m(status, jobs)
+moves as (
+    select k.lane, m.status, m.jobs
+    from locked k cross join lateral (values (k.was, -1), (:status, 1)) as m(status, jobs)
     where k.hit
-    group by 1, 2
+),
+counted as (
+    :count_moves
 )
 select k.ord, k.hit, k.was, k.hit from l left join locked k on true

@@ -27,6 +27,15 @@ const NO_NUL: &str = "\u{fffd}";
 const LEASE: &str = "select 1 from (:settings) s, lease \
      where holder = :lease_holder and epoch = :lease_epoch for share of lease";
 
+/// Parts that several statements share: what a name alone on its line stands for.
+const PARTS: [(&str, &str); 5] = [
+    (":cancel_waiting", include_str!("parts/cancel_waiting.sql")),
+    (":end_attempt", include_str!("parts/end_attempt.sql")),
+    (":clear_attempt", include_str!("parts/clear_attempt.sql")),
+    (":insert_attempts", include_str!("parts/insert_attempts.sql")),
+    (":count_moves", include_str!("parts/count_moves.sql")),
+];
+
 #[derive(Debug, Clone)]
 pub(super) enum Value {
     Int(Option<i64>),
@@ -131,8 +140,8 @@ pub(super) fn fill_again(
     Statement { text: known.text.clone(), values }
 }
 
-/// Fills in a template and removes its comment lines. A name without a value stays in the text, and the
-/// server rejects it.
+/// Fills in a template with its parts and removes its comment lines. A name without a value stays in the text,
+/// and the server rejects it.
 pub(super) fn fill(
     template: &str,
     values: impl IntoIterator<Item = (&'static str, Value)>,
@@ -175,15 +184,38 @@ fn fill_expanded(
         values.into_iter().map(|(name, value)| (name, Some(value), 0)).collect();
     let lease = leads.map(|leads| if leads { LEASE } else { ":settings" });
     let mut filled = Statement { text: String::with_capacity(template.len()), values: Vec::new() };
-    for line in template.lines().filter(|line| !line.trim_start().starts_with("--")) {
-        match lease {
-            Some(lease) if line.contains(":lease") => {
-                add_line(&mut filled, &line.replace(":lease", lease), &mut named);
+    for line in template.lines() {
+        // The comma after a part belongs to the template.
+        let (name, comma) = match line.trim().strip_suffix(',') {
+            Some(name) => (name, ","),
+            None => (line.trim(), ""),
+        };
+        match PARTS.into_iter().find(|(part, _)| *part == name) {
+            Some((_, part)) => {
+                part.lines().for_each(|line| fill_line(&mut filled, line, lease, &mut named));
+                filled.text.push_str(comma);
             }
-            _ => add_line(&mut filled, line, &mut named),
+            None => fill_line(&mut filled, line, lease, &mut named),
         }
     }
     filled
+}
+
+fn fill_line(
+    filled: &mut Statement,
+    line: &str,
+    lease: Option<&str>,
+    named: &mut [(&'static str, Option<Value>, usize)],
+) {
+    if line.trim_start().starts_with("--") {
+        return;
+    }
+    match lease {
+        Some(lease) if line.contains(":lease") => {
+            add_line(filled, &line.replace(":lease", lease), named);
+        }
+        _ => add_line(filled, line, named),
+    }
 }
 
 fn add_line(

@@ -8,7 +8,7 @@ use orx_model::{ExecutionId, Incarnation, JobEvent, JobId, JobSpec, JobStatus, T
 use rusqlite::params;
 
 use super::db_error::DbResult;
-use super::jobs::{CancelWords, cancel_waiting};
+use super::finish::{CancelWords, Ending, finish};
 use super::row::{self, status_code};
 use super::writer::Tx;
 use crate::codec::{self, over};
@@ -109,7 +109,8 @@ pub(super) fn claim(
         };
         if expire_at.is_some_and(|at| at <= now) {
             let words = CancelWords { reason: Some(over(deadline, now)), by: Some("orx") };
-            cancel_waiting(tx, JobId(job), lane, JobStatus::Pending, &words, now)?;
+            let of = (lane, JobStatus::Pending);
+            finish(tx, JobId(job), of, JobEvent::Cancel, now, &Ending::Wait(words))?;
             expired.push(JobId(job));
         } else if let Some(Given { request, execution }) = merge.give(next_job, claimed.alone) {
             let ClaimRequest { worker, worker_name, executions, .. } = &requests[request];

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::claim::{self, Taken};
 use super::db_error::DbResult;
-use super::jobs::{CancelWords, cancel_waiting};
+use super::finish::{CancelWords, Ending, finish};
 use super::row::{self, status_code};
 use super::writer::Tx;
 use super::{Kind, ROW_BYTES, Sqlite, outcomes};
@@ -95,7 +95,7 @@ fn promote(tx: &mut Tx<'_>, now: Timestamp, limit: u32) -> DbResult<Promoted> {
     )?;
     for (id, lane, status, deadline) in &over_jobs {
         let words = CancelWords { reason: Some(over(*deadline, now)), by: Some("orx") };
-        cancel_waiting(tx, *id, *lane, *status, &words, now)?;
+        finish(tx, *id, (*lane, *status), JobEvent::Cancel, now, &Ending::Wait(words))?;
     }
     let due = pick(
         tx,

@@ -12,7 +12,8 @@ use orx_model::{
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::db_error::DbResult;
-use super::outcomes::{Ended, JobSnapshot, end_attempt, seen};
+use super::finish::{AttemptEnd, CancelWords, Ending, finish};
+use super::outcomes::{JobSnapshot, seen};
 use super::row::{self, ATTEMPT, JOB, status_code};
 use super::writer::Tx;
 use super::{Kind, ROW_BYTES, Sqlite, TOO_BROAD, dependencies, enqueue};
@@ -112,12 +113,6 @@ fn oldest_due(conn: &Connection) -> DbResult<Vec<(Name, Timestamp)>> {
     Ok(row::readable("a queue", rows)?)
 }
 
-/// Reason and requester of a cancel.
-pub(super) struct CancelWords<'a> {
-    pub(super) reason: Option<&'a str>,
-    pub(super) by: Option<&'a str>,
-}
-
 fn cancel(
     tx: &mut Tx<'_>,
     cancels: &[CancelCommand],
@@ -143,47 +138,40 @@ fn cancel_one(
     if command.expected.is_some_and(|expected| expected != status) {
         return Ok(CancelAnswer::NotInState { status });
     }
+    if status.is_final() {
+        return Ok(CancelAnswer::AlreadyFinal { status });
+    }
     let words = CancelWords {
         reason: command.reason.as_deref().map(capped),
         by: command.by.as_deref().map(capped),
     };
-    if status.is_final() {
-        return Ok(CancelAnswer::AlreadyFinal { status });
-    }
+    let (id, of) = (command.id, (seen.lane, status));
     let live = seen.execution.zip(seen.worker.map(Incarnation::from_bytes));
     let Some((execution, worker)) = live else {
-        cancel_waiting(tx, command.id, seen.lane, status, &words, now)?;
+        finish(tx, id, of, JobEvent::Cancel, now, &Ending::Wait(words))?;
         return Ok(CancelAnswer::Cancelled { stop: None });
     };
     if !seen.cancel_requested {
-        record_cancel(tx, command.id, &words, now)?;
-        dependencies::cancel_requested(tx, command.id, true)?;
+        record_cancel(tx, id, &words, now)?;
+        dependencies::cancel_requested(tx, id, true)?;
     }
     if command.force {
-        force_cancel(tx, command.id, seen, now)?;
+        // Later reports of the attempt are stale.
+        let ending = Ending::Attempt(AttemptEnd {
+            status: AttemptStatus::Cancelled,
+            started_at: seen.started_at,
+            error: Some(FORCED),
+            exit_code: None,
+            exit_signal: None,
+            ends: seen.ends,
+            run_at: None,
+            deadline: seen.deadline,
+            dead: None,
+        });
+        finish(tx, id, of, JobEvent::Stopped, now, &ending)?;
         return Ok(CancelAnswer::Cancelled { stop: Some((worker, execution)) });
     }
     Ok(CancelAnswer::Cancelling { worker, execution, status })
-}
-
-/// Cancels a job that no worker holds.
-pub(super) fn cancel_waiting(
-    tx: &mut Tx<'_>,
-    job: JobId,
-    lane: i64,
-    from: JobStatus,
-    words: &CancelWords<'_>,
-    now: Timestamp,
-) -> DbResult<()> {
-    let to = next(from, JobEvent::Cancel)?;
-    tx.conn
-        .prepare_cached(
-            "UPDATE jobs SET status = ?2, finished_at = ?3, expire_at = NULL, cancel_at = ?3, \
-             cancel_reason = ?4, cancel_by = ?5 WHERE id = ?1",
-        )?
-        .execute(params![job.0, status_code(to), now.as_millis(), words.reason, words.by])?;
-    tx.cache.moved(lane, Some(from), Some(to));
-    Ok(())
 }
 
 /// Records the request until the attempt ends. The caller keeps the first request.
@@ -193,39 +181,6 @@ fn record_cancel(tx: &Tx<'_>, job: JobId, words: &CancelWords<'_>, now: Timestam
             "UPDATE jobs SET cancel_at = ?2, cancel_reason = ?3, cancel_by = ?4 WHERE id = ?1",
         )?
         .execute(params![job.0, now.as_millis(), words.reason, words.by])?;
-    Ok(())
-}
-
-/// Ends the attempt as cancelled; later reports of it are stale.
-fn force_cancel(tx: &mut Tx<'_>, job: JobId, seen: &JobSnapshot, now: Timestamp) -> DbResult<()> {
-    let to = next(seen.status, JobEvent::Stopped)?;
-    let ended = Ended {
-        status: AttemptStatus::Cancelled,
-        started_at: seen.started_at,
-        at: now,
-        error: Some(FORCED),
-        exit_code: None,
-        exit_signal: None,
-    };
-    end_attempt(tx, job, &ended)?;
-    tx.conn.prepare_cached(include_str!("end.sql"))?.execute(params![
-        job.0,
-        status_code(to),
-        None::<i64>,
-        None::<i64>,
-        seen.ends.failed,
-        seen.ends.lost,
-        seen.ends.returned,
-        now.as_millis(),
-        row::millis(seen.started_at),
-        FORCED,
-        None::<i32>,
-        None::<i32>,
-        None::<&str>,
-        None::<i64>,
-        seen.ends.server_lost,
-    ])?;
-    tx.cache.moved(seen.lane, Some(seen.status), Some(to));
     Ok(())
 }
 

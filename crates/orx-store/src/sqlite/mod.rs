@@ -17,6 +17,7 @@ mod dead_letters;
 mod dependencies;
 mod dispatch;
 mod enqueue;
+mod finish;
 mod fire;
 mod jobs;
 mod leases;

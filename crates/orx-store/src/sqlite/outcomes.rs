@@ -4,13 +4,14 @@ use orx_model::job::AttemptCounts;
 use orx_model::message::{ExecutionProgress, Started};
 use orx_model::outcome::{RetryInputs, resolve_outcome};
 use orx_model::{
-    AttemptStatus, ExecutionId, JobEvent, JobId, JobStatus, OnLost, Outcome, OutcomeKind,
-    RetryPolicy, Timestamp, next,
+    ExecutionId, JobEvent, JobId, JobStatus, OnLost, Outcome, OutcomeKind, RetryPolicy, Timestamp,
+    next,
 };
 use rusqlite::{OptionalExtension, params};
 
 use super::db_error::DbResult;
-use super::row::{self, exit_columns, millis, status_code};
+use super::finish::{AttemptEnd, Ending, finish};
+use super::row::{self, exit_columns, status_code};
 use super::writer::Tx;
 use crate::Recorded;
 use crate::codec::{Policy, capped, policy, span};
@@ -22,7 +23,7 @@ pub(super) struct JobSnapshot {
     pub(super) execution: Option<ExecutionId>,
     pub(super) worker: Option<[u8; 16]>,
     pub(super) ends: AttemptCounts,
-    deadline: Option<Timestamp>,
+    pub(super) deadline: Option<Timestamp>,
     pub(super) cancel_requested: bool,
     claimed_at: Option<Timestamp>,
     pub(super) started_at: Option<Timestamp>,
@@ -111,7 +112,6 @@ fn end(
         cancel_requested: seen.cancel_requested,
     };
     let resolved = resolve_outcome(&inputs, outcome, now, draw);
-    let status = next(seen.status, resolved.event)?;
     let error = if succeeded { None } else { outcome.error.as_deref().map(capped) };
     let (exit_code, exit_signal) = exit_columns(outcome.exit);
     let (started_at, ended_at) = span(
@@ -120,66 +120,25 @@ fn end(
         outcome.ended_at,
         now,
     );
-    end_attempt(
-        tx,
-        outcome.job,
-        &Ended {
-            status: outcome.kind.status(),
-            started_at,
-            at: ended_at,
-            error,
-            exit_code,
-            exit_signal,
-        },
-    )?;
-    tx.conn.prepare_cached(include_str!("end.sql"))?.execute(params![
-        outcome.job.0,
-        status_code(status),
-        millis(resolved.run_at),
-        (!status.is_final()).then_some(millis(seen.deadline)).flatten(),
-        resolved.ends.failed,
-        resolved.ends.lost,
-        resolved.ends.returned,
-        status.is_final().then_some(ended_at.as_millis()),
-        millis(started_at),
+    let ending = Ending::Attempt(AttemptEnd {
+        status: outcome.kind.status(),
+        started_at,
         error,
         exit_code,
         exit_signal,
-        resolved.dead.map(|reason| reason.as_str()),
-        resolved.dead.map(|_| now.as_millis()),
-        resolved.ends.server_lost,
-    ])?;
+        ends: resolved.ends,
+        run_at: resolved.run_at,
+        deadline: seen.deadline,
+        dead: resolved.dead.map(|reason| (reason, now)),
+    });
+    let of = (seen.lane, seen.status);
+    let status = finish(tx, outcome.job, of, resolved.event, ended_at, &ending)?;
     if let OutcomeKind::Succeeded { result: Some(result) } = &outcome.kind {
         tx.conn
             .prepare_cached("INSERT OR REPLACE INTO results (job, result) VALUES (?1, ?2)")?
             .execute(params![outcome.job.0, result.get()])?;
     }
-    tx.cache.moved(seen.lane, Some(seen.status), Some(status));
     Ok(Recorded::Applied { status, run_at: resolved.run_at })
-}
-
-/// The end of an attempt, as stored.
-pub(super) struct Ended<'a> {
-    pub(super) status: AttemptStatus,
-    pub(super) started_at: Option<Timestamp>,
-    pub(super) at: Timestamp,
-    pub(super) error: Option<&'a str>,
-    pub(super) exit_code: Option<i32>,
-    pub(super) exit_signal: Option<i32>,
-}
-
-/// Copies the live attempt to a row of `attempts`. The caller removes it from the job.
-pub(super) fn end_attempt(tx: &Tx<'_>, job: JobId, ended: &Ended<'_>) -> DbResult<()> {
-    tx.conn.prepare_cached(include_str!("end_attempt.sql"))?.execute(params![
-        job.0,
-        ended.status.as_str(),
-        millis(ended.started_at),
-        ended.at.as_millis(),
-        ended.error,
-        ended.exit_code,
-        ended.exit_signal,
-    ])?;
-    Ok(())
 }
 
 pub(super) fn mark_started(tx: &mut Tx<'_>, started: &[Started], now: Timestamp) -> DbResult<()> {
