@@ -149,6 +149,7 @@ fn notification() -> Notification {
         due: Some(LATER),
         workers: true,
         nodes: true,
+        step_down: Some(14),
         changed: vec![JOB],
         more: true,
         events: Some(events::all()),
