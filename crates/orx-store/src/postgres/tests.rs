@@ -217,7 +217,7 @@ async fn frequent_statements_read_an_index_in_its_order() {
     let few = || [("limit", sql::int(500))];
     let release = store.inner.release_statement(&[], term, NOW).expect("a statement");
     let [alike, one] = new_jobs_alike();
-    let cases: [(&str, Statement, &[&str]); 18] = [
+    let cases: [(&str, Statement, &[&str]); 19] = [
         ("enqueue", new_jobs(), &["keys_pkey"]),
         ("known", sql::fill(include_str!("known.sql"), known), &["keys_pkey", "jobs_pkey"]),
         (
