@@ -1,15 +1,21 @@
 -- Dispatches the first ready jobs of some lanes to one worker: ready.sql and claim.sql in one statement. Changes
 -- nothing if one of them has expired or must run alone, or if there are lanes that the caller does not know: the
--- caller then reads and chooses. Returns at least one row, with whether that is not so; no row if the caller does
--- not hold the lease. Skips locked jobs, so it may lock jobs in the order of dispatch. The server expects a tenth
--- of a lane; conditions that are always true make it expect few rows and look each job up by its id.
+-- caller then reads and chooses. Lanes of paused queues have none. Returns at least one row, with whether it
+-- changed what it had to; no row if the caller does not hold the lease. Skips locked jobs, so it may lock jobs in
+-- the order of dispatch. The server expects a tenth of a lane; conditions that are always true make it expect
+-- few rows and look each job up by its id.
 with l as materialized (:lease),
 ready as materialized (
     select j.*, row_number() over () as place
     from (
         select w.queue, j.*
         from l
-        cross join unnest(:lanes, :queues) as w(lane, queue)
+        cross join (
+            select w.* from unnest(:lanes, :queues) as w(lane, queue)
+            where not exists (select from queue_pauses p where p.queue = w.queue)
+            -- Before any of their jobs is locked.
+            offset 0
+        ) w
         cross join lateral (
             select j.urgency, j.run_at, j.id,
                    j.expire_at <= :now or greatest(j.server_lost, j.lost) >= :alone_from as special
