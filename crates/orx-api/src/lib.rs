@@ -21,6 +21,7 @@ mod request_body;
 mod routes;
 mod schedule_routes;
 mod serve;
+mod server_routes;
 mod tls;
 mod token_expiry;
 mod token_routes;
