@@ -71,6 +71,10 @@ fn topic(app: &App, purpose: &Purpose) -> Option<Topic> {
 
 fn is_due(app: &App, purpose: &Purpose) -> bool {
     let calls = &app.calls;
+    if app.link.is_down() {
+        // The next try is due when the link says so, however new the last answer is.
+        return !calls.in_flight.contains_key(purpose);
+    }
     let answered = calls.answered.get(purpose);
     let streams = topic(app, purpose).is_some_and(|topic| is_alive(app, &topic));
     if streams && answered.is_some() {
