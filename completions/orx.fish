@@ -56,7 +56,8 @@ complete -c orx -n "__fish_orx_needs_command" -f -a "wait" -d 'Wait until jobs h
 complete -c orx -n "__fish_orx_needs_command" -f -a "cancel" -d 'Cancel jobs'
 complete -c orx -n "__fish_orx_needs_command" -f -a "retry" -d 'Run ended jobs again, with a new budget of retries'
 complete -c orx -n "__fish_orx_needs_command" -f -a "schedule" -d 'Create and manage schedules, and show the outcome of each due time'
-complete -c orx -n "__fish_orx_needs_command" -f -a "queue" -d 'List queues and show their counts'
+complete -c orx -n "__fish_orx_needs_command" -f -a "queue" -d 'List, show, pause and resume queues'
+complete -c orx -n "__fish_orx_needs_command" -f -a "audit" -d 'Show who changed what, from where, and why'
 complete -c orx -n "__fish_orx_needs_command" -f -a "dlq" -d 'List, retry and remove dead letters: jobs that used up their retries'
 complete -c orx -n "__fish_orx_needs_command" -f -a "worker" -d 'List, show, drain, resume and fence workers'
 complete -c orx -n "__fish_orx_needs_command" -f -a "cluster" -d 'Show the state of the whole cluster'
@@ -65,6 +66,7 @@ complete -c orx -n "__fish_orx_needs_command" -f -a "ctx" -d 'Report progress, l
 complete -c orx -n "__fish_orx_needs_command" -f -a "daemon" -d 'Run a server, coordinator or worker; show or stop the local server'
 complete -c orx -n "__fish_orx_needs_command" -f -a "store" -d 'Work on stores directly, without a server'
 complete -c orx -n "__fish_orx_needs_command" -f -a "config" -d 'Check or print the configuration'
+complete -c orx -n "__fish_orx_needs_command" -f -a "top" -d 'Watch and steer everything live: jobs and their logs, queues, workers, schedules, dead letters'
 complete -c orx -n "__fish_orx_needs_command" -f -a "bench" -d 'Measure a running server with jobs that do nothing'
 complete -c orx -n "__fish_orx_needs_command" -f -a "completions" -d 'Print a completion script'
 complete -c orx -n "__fish_orx_needs_command" -f -a "man" -d 'Print the man page, or write all man pages into a folder'
@@ -840,29 +842,31 @@ complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcom
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from diff" -l no-input -d 'Never ask for confirmation'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from diff" -l no-start -d 'Do not start a server if none runs'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and __fish_seen_subcommand_from diff" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -s c -l context -d 'Context in the configuration file to use' -r
-complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -l url -d 'Server to connect to' -r
-complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -l config -d 'Configuration file' -r -F
-complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -s o -l output -d 'Output format' -r -f -a "table\t''
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show pause resume" -s c -l context -d 'Context in the configuration file to use' -r
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show pause resume" -l url -d 'Server to connect to' -r
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show pause resume" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show pause resume" -s o -l output -d 'Output format' -r -f -a "table\t''
 wide\t''
 json\t''
 jsonl\t''
 tsv\t''
 id\t''"
-complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -l fields -d 'Print only these columns or JSON fields' -r
-complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -l color -d 'When to print colours' -r -f -a "auto\t''
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show pause resume" -l fields -d 'Print only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show pause resume" -l color -d 'When to print colours' -r -f -a "auto\t''
 always\t''
 never\t''"
-complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -l time -d 'How to print times: relative, local, utc or unix' -r
-complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -l tz -d 'Time zone for times that you type and that orx prints' -r
-complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -l no-header -d 'Do not print the names of columns'
-complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -l quiet -d 'Print only data and errors'
-complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -s v -l verbose -d 'Print more details'
-complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -l no-input -d 'Never ask for confirmation'
-complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -l no-start -d 'Do not start a server if none runs'
-complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -s h -l help -d 'Print help'
-complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -f -a "list" -d 'List all queues with their counts'
-complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show" -f -a "show" -d 'Show one queue'
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show pause resume" -l time -d 'How to print times: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show pause resume" -l tz -d 'Time zone for times that you type and that orx prints' -r
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show pause resume" -l no-header -d 'Do not print the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show pause resume" -l quiet -d 'Print only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show pause resume" -s v -l verbose -d 'Print more details'
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show pause resume" -l no-input -d 'Never ask for confirmation'
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show pause resume" -l no-start -d 'Do not start a server if none runs'
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show pause resume" -s h -l help -d 'Print help'
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show pause resume" -f -a "list" -d 'List all queues with their counts'
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show pause resume" -f -a "show" -d 'Show one queue'
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show pause resume" -f -a "pause" -d 'Pause queues: none of their jobs starts'
+complete -c orx -n "__fish_orx_using_subcommand queue; and not __fish_seen_subcommand_from list show pause resume" -f -a "resume" -d 'Resume queues'
 complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from list" -s c -l context -d 'Context in the configuration file to use' -r
 complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from list" -l url -d 'Server to connect to' -r
 complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from list" -l config -d 'Configuration file' -r -F
@@ -905,6 +909,73 @@ complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcomman
 complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from show" -l no-input -d 'Never ask for confirmation'
 complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from show" -l no-start -d 'Do not start a server if none runs'
 complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from pause" -l reason -d 'Reason, recorded with the change' -r
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from pause" -s c -l context -d 'Context in the configuration file to use' -r
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from pause" -l url -d 'Server to connect to' -r
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from pause" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from pause" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from pause" -l fields -d 'Print only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from pause" -l color -d 'When to print colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from pause" -l time -d 'How to print times: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from pause" -l tz -d 'Time zone for times that you type and that orx prints' -r
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from pause" -l no-header -d 'Do not print the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from pause" -l quiet -d 'Print only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from pause" -s v -l verbose -d 'Print more details'
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from pause" -l no-input -d 'Never ask for confirmation'
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from pause" -l no-start -d 'Do not start a server if none runs'
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from pause" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from resume" -l reason -d 'Reason, recorded with the change' -r
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from resume" -s c -l context -d 'Context in the configuration file to use' -r
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from resume" -l url -d 'Server to connect to' -r
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from resume" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from resume" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from resume" -l fields -d 'Print only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from resume" -l color -d 'When to print colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from resume" -l time -d 'How to print times: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from resume" -l tz -d 'Time zone for times that you type and that orx prints' -r
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from resume" -l no-header -d 'Do not print the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from resume" -l quiet -d 'Print only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from resume" -s v -l verbose -d 'Print more details'
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from resume" -l no-input -d 'Never ask for confirmation'
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from resume" -l no-start -d 'Do not start a server if none runs'
+complete -c orx -n "__fish_orx_using_subcommand queue; and __fish_seen_subcommand_from resume" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand audit" -l action -d 'Only this action, such as pause_queue' -r
+complete -c orx -n "__fish_orx_using_subcommand audit" -l limit -d 'Rows to show at most' -r
+complete -c orx -n "__fish_orx_using_subcommand audit" -s c -l context -d 'Context in the configuration file to use' -r
+complete -c orx -n "__fish_orx_using_subcommand audit" -l url -d 'Server to connect to' -r
+complete -c orx -n "__fish_orx_using_subcommand audit" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand audit" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand audit" -l fields -d 'Print only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand audit" -l color -d 'When to print colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand audit" -l time -d 'How to print times: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand audit" -l tz -d 'Time zone for times that you type and that orx prints' -r
+complete -c orx -n "__fish_orx_using_subcommand audit" -l no-header -d 'Do not print the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand audit" -l quiet -d 'Print only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand audit" -s v -l verbose -d 'Print more details'
+complete -c orx -n "__fish_orx_using_subcommand audit" -l no-input -d 'Never ask for confirmation'
+complete -c orx -n "__fish_orx_using_subcommand audit" -l no-start -d 'Do not start a server if none runs'
+complete -c orx -n "__fish_orx_using_subcommand audit" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -s c -l context -d 'Context in the configuration file to use' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -l url -d 'Server to connect to' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -l config -d 'Configuration file' -r -F
@@ -1183,28 +1254,29 @@ complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcomma
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from fence" -l no-input -d 'Never ask for confirmation'
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from fence" -l no-start -d 'Do not start a server if none runs'
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from fence" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -s c -l context -d 'Context in the configuration file to use' -r
-complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l url -d 'Server to connect to' -r
-complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l config -d 'Configuration file' -r -F
-complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -s o -l output -d 'Output format' -r -f -a "table\t''
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status step-down" -s c -l context -d 'Context in the configuration file to use' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status step-down" -l url -d 'Server to connect to' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status step-down" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status step-down" -s o -l output -d 'Output format' -r -f -a "table\t''
 wide\t''
 json\t''
 jsonl\t''
 tsv\t''
 id\t''"
-complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l fields -d 'Print only these columns or JSON fields' -r
-complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l color -d 'When to print colours' -r -f -a "auto\t''
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status step-down" -l fields -d 'Print only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status step-down" -l color -d 'When to print colours' -r -f -a "auto\t''
 always\t''
 never\t''"
-complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l time -d 'How to print times: relative, local, utc or unix' -r
-complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l tz -d 'Time zone for times that you type and that orx prints' -r
-complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l no-header -d 'Do not print the names of columns'
-complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l quiet -d 'Print only data and errors'
-complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -s v -l verbose -d 'Print more details'
-complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l no-input -d 'Never ask for confirmation'
-complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l no-start -d 'Do not start a server if none runs'
-complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -s h -l help -d 'Print help'
-complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status" -f -a "status" -d 'Show counts, workers, nodes, and what needs attention'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status step-down" -l time -d 'How to print times: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status step-down" -l tz -d 'Time zone for times that you type and that orx prints' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status step-down" -l no-header -d 'Do not print the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status step-down" -l quiet -d 'Print only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status step-down" -s v -l verbose -d 'Print more details'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status step-down" -l no-input -d 'Never ask for confirmation'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status step-down" -l no-start -d 'Do not start a server if none runs'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status step-down" -s h -l help -d 'Print help'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status step-down" -f -a "status" -d 'Show counts, workers, nodes, and what needs attention'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status step-down" -f -a "step-down" -d 'Ask the leader to step down, so that another node leads'
 complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -s c -l context -d 'Context in the configuration file to use' -r
 complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -l url -d 'Server to connect to' -r
 complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -l config -d 'Configuration file' -r -F
@@ -1226,6 +1298,28 @@ complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcomm
 complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -l no-input -d 'Never ask for confirmation'
 complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -l no-start -d 'Do not start a server if none runs'
 complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from step-down" -l reason -d 'Reason, recorded with the change' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from step-down" -s c -l context -d 'Context in the configuration file to use' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from step-down" -l url -d 'Server to connect to' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from step-down" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from step-down" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from step-down" -l fields -d 'Print only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from step-down" -l color -d 'When to print colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from step-down" -l time -d 'How to print times: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from step-down" -l tz -d 'Time zone for times that you type and that orx prints' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from step-down" -l no-header -d 'Do not print the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from step-down" -l quiet -d 'Print only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from step-down" -s v -l verbose -d 'Print more details'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from step-down" -l no-input -d 'Never ask for confirmation'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from step-down" -l no-start -d 'Do not start a server if none runs'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from step-down" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -s c -l context -d 'Context in the configuration file to use' -r
 complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l url -d 'Server to connect to' -r
 complete -c orx -n "__fish_orx_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l config -d 'Configuration file' -r -F
@@ -1722,6 +1816,36 @@ complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcomma
 complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -l no-input -d 'Never ask for confirmation'
 complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -l no-start -d 'Do not start a server if none runs'
 complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c orx -n "__fish_orx_using_subcommand top" -l screen -d 'Screen to start on: overview, jobs, queues, workers, schedules, dead-letters, cluster or settings' -r
+complete -c orx -n "__fish_orx_using_subcommand top" -l filter -d 'Filter for the list of jobs; `orx help filters` explains it' -r
+complete -c orx -n "__fish_orx_using_subcommand top" -l theme -d 'Colours: ansi (those of the terminal), safe (for any colour vision) or mono' -r
+complete -c orx -n "__fish_orx_using_subcommand top" -l record -d 'Write the session to a new file, for `--replay`' -r -F
+complete -c orx -n "__fish_orx_using_subcommand top" -l replay -d 'Show a recorded session instead of a server' -r -F
+complete -c orx -n "__fish_orx_using_subcommand top" -s c -l context -d 'Context in the configuration file to use' -r
+complete -c orx -n "__fish_orx_using_subcommand top" -l url -d 'Server to connect to' -r
+complete -c orx -n "__fish_orx_using_subcommand top" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand top" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand top" -l fields -d 'Print only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand top" -l color -d 'When to print colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand top" -l time -d 'How to print times: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand top" -l tz -d 'Time zone for times that you type and that orx prints' -r
+complete -c orx -n "__fish_orx_using_subcommand top" -l read-only -d 'Offer no key that changes anything'
+complete -c orx -n "__fish_orx_using_subcommand top" -l ascii -d 'Draw with ASCII characters only'
+complete -c orx -n "__fish_orx_using_subcommand top" -l mouse -d 'Use the mouse'
+complete -c orx -n "__fish_orx_using_subcommand top" -l once -d 'Print the overview as text and end'
+complete -c orx -n "__fish_orx_using_subcommand top" -l no-header -d 'Do not print the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand top" -l quiet -d 'Print only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand top" -s v -l verbose -d 'Print more details'
+complete -c orx -n "__fish_orx_using_subcommand top" -l no-input -d 'Never ask for confirmation'
+complete -c orx -n "__fish_orx_using_subcommand top" -l no-start -d 'Do not start a server if none runs'
+complete -c orx -n "__fish_orx_using_subcommand top" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand bench" -l jobs -d 'Number of jobs in each measurement' -r
 complete -c orx -n "__fish_orx_using_subcommand bench" -l only -d 'Run only these measurements, separated by commas' -r -f -a "machine\t''
 http\t''
