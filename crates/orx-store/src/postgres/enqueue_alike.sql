@@ -22,10 +22,10 @@ held as (
     on conflict (key) do nothing
     returning job
 ),
-kept as (
+inserted as (
     insert into jobs
-        (id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, urgency)
-    select id, :lane, run_at, :expire_at, created_at, :deadline, :timeout_ms, :status, :urgency
+        (id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, priority_rank)
+    select id, :lane, run_at, :expire_at, created_at, :deadline, :timeout_ms, :status, :priority_rank
     from numbered where key is null or id in (select job from held)
 ),
 described as (

@@ -7,10 +7,10 @@ held as (
     on conflict (key) do nothing
     returning job
 ),
-kept as (
+inserted as (
     insert into jobs
-        (id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, urgency)
-    select job, :lane, :run_at, :expire_at, :created_at, :deadline, :timeout_ms, :status, :urgency
+        (id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, priority_rank)
+    select job, :lane, :run_at, :expire_at, :created_at, :deadline, :timeout_ms, :status, :priority_rank
     from held
 ),
 described as (
