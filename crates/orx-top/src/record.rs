@@ -96,11 +96,14 @@ impl<C: Commands> Commands for Recorder<C> {
     }
 }
 
+/// An answer, and when it came.
+type TimedAnswer = (Duration, Result<Answer, Failure>);
+
 /// Answers requests from a recording, as far as it has played.
 pub struct Replay {
     start: Instant,
     /// Answers by request, in the order of their times.
-    calls: BTreeMap<String, Vec<(Duration, Result<Answer, Failure>)>>,
+    calls: BTreeMap<String, Vec<TimedAnswer>>,
     logs: Vec<(Duration, LogRequest, LogNews)>,
     live: Vec<(Duration, Topic, LiveNews)>,
 }

@@ -18,7 +18,7 @@ impl<'a> Terminal<'a> {
         let it = Self { machine, socket: machine.path("tmux") };
         it.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "120", "-y", "36", "sh"]);
         it.types("PS1='ready> '; clear\n");
-        it.shows("ready> ");
+        it.shows("ready>");
         it
     }
 
@@ -182,7 +182,7 @@ fn a_signal_ends_it_with_its_code_and_a_stop_lends_the_terminal() {
         terminal.top("--mouse");
         terminal.shows("live");
         common::signal(terminal.pid_of_top(), signal);
-        terminal.shows("ready> ");
+        terminal.shows("ready>");
         terminal.types("echo code $?\n");
         terminal.shows(&format!("code {code}"));
         terminal.is_given_back();

@@ -168,7 +168,7 @@ impl Pages {
         self.refreshes += 1;
         self.stale = false;
         // To count is more work than to read a page.
-        let counts = self.refreshes % 5 == 0;
+        let counts = self.refreshes.is_multiple_of(5);
         shown
             .into_iter()
             .map(|start| self.query(start.clone(), counts && start.is_none()))
@@ -284,7 +284,7 @@ mod tests {
     use crate::fixtures::summary;
 
     fn page(ids: impl IntoIterator<Item = i64>, next: Option<&str>) -> JobPage {
-        let jobs = ids.into_iter().map(|id| summary(id)).collect();
+        let jobs = ids.into_iter().map(summary).collect();
         JobPage { v: 1, jobs, next: next.map(str::to_owned), count: None }
     }
 

@@ -133,7 +133,7 @@ fn ascii_needs_no_other_character() {
             session.answer_all();
             let shown = session.screen();
             // What others send may hold any character.
-            let shown = shown.replace('␛', "").replace('\u{fffd}', "");
+            let shown = shown.replace(['␛', '\u{fffd}'], "");
             assert!(shown.is_ascii(), "{key}:\n{shown}");
         }
     }

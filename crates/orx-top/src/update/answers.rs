@@ -119,11 +119,11 @@ fn answer(
                 app.jobs.grid.go_to(0);
             }
         }
-        (Answer::DeadLetters(page), Purpose::Dead(generation)) => {
-            if generation == app.dead.generation {
-                (app.dead.letters, app.dead.more) = (page.dead_letters, page.next.is_some());
-                arrange_dead(app);
-            }
+        (Answer::DeadLetters(page), Purpose::Dead(generation))
+            if generation == app.dead.generation =>
+        {
+            (app.dead.letters, app.dead.more) = (page.dead_letters, page.next.is_some());
+            arrange_dead(app);
         }
         (Answer::Job(job), _) => take_job(app, *job),
         (Answer::Worker(worker), _) => {

@@ -260,7 +260,7 @@ fn jobs(app: &mut App, topic: &Topic, changed: &[JobSummary]) {
                     None => {}
                 }
             }
-            rows.sort_by(|a, b| b.id.cmp(&a.id));
+            rows.sort_by_key(|job| std::cmp::Reverse(job.id));
             rows.truncate(100);
             let keys = rows.iter().map(|job| job.id.to_string()).collect();
             app.overview.recent.set_rows(keys);
