@@ -16,7 +16,13 @@ struct Terminal<'a> {
 impl<'a> Terminal<'a> {
     fn open(machine: &'a Machine) -> Self {
         let it = Self { machine, socket: machine.path("tmux") };
-        it.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "120", "-y", "36", "sh"]);
+        let folder = machine.path("work");
+        let folder = folder.to_str().expect("text");
+        let size = ["-x", "120", "-y", "36"];
+        let mut open = vec!["-f", "/dev/null", "new-session", "-d", "-c", folder];
+        open.extend(size);
+        open.push("sh");
+        it.tmux(&open);
         it.types("PS1='ready> '; clear\n");
         it.shows("ready>");
         it
