@@ -205,7 +205,7 @@ async fn a_caller_without_the_scope_is_refused_before_any_of_the_body_is_read() 
     for (line, operation) in operations(&document()) {
         let Some(kinds) = operation["requestBody"]["content"].as_object() else { continue };
         let kind = kinds.keys().next().expect("a type");
-        let line = line.replace("{schedule}", "1");
+        let line = line.replace("{schedule}", "1").replace("{queue}", "1");
         let mut connection = Connection::begin(&server).await;
         // The body never arrives.
         let more = format!("content-type: {kind}\r\ncontent-length: 1000\r\n");
