@@ -159,6 +159,7 @@ pub(crate) async fn request(
         reason: args.reason.clone(),
         dry_run: args.dry_run,
         max_affected: args.max_affected,
+        by: Some(super::enqueue::user()),
         ..ChangeRequest::default()
     })
 }

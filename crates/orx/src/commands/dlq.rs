@@ -101,6 +101,7 @@ async fn selection_request(
         filter: Some(filter),
         dry_run: selection.change.dry_run,
         max_affected: selection.change.max_affected,
+        by: Some(super::enqueue::user()),
         ..ChangeRequest::default()
     })
 }

@@ -77,9 +77,10 @@ async fn set_paused(args: PauseArgs, session: &Session, pause: bool) -> Result<E
         return list(session, &changed);
     }
     if !session.ui.quiet {
-        let word = if pause { "paused" } else { "resumed" };
-        let line = |view: &QueueView| {
-            format!("{word} {}: {} jobs wait\n", view.queue, view.counts.pending)
+        // Jobs of a resumed queue start at once, so their number says nothing.
+        let line = |view: &QueueView| match pause {
+            true => format!("paused {}: {} jobs wait\n", view.queue, view.counts.pending),
+            false => format!("resumed {}\n", view.queue),
         };
         session.ui.raw(changed.iter().map(line).collect::<String>().as_bytes())?;
     }

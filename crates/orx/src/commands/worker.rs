@@ -214,7 +214,7 @@ async fn direct(
         command,
         workers: args.workers,
         reason: args.reason,
-        by: None,
+        by: Some(super::enqueue::user()),
         dry_run: true,
     };
     // A fence is permanent, so it needs a confirmation that names its cost.
