@@ -7,6 +7,7 @@ use axum::http::{Method, Request, StatusCode};
 use orx_api::openapi_json;
 use orx_control::Scope;
 use orx_model::schedule::wire::path as schedules;
+use orx_model::wire::live::path as live;
 use orx_model::wire::path;
 use serde_json::{Value, json};
 
@@ -115,6 +116,21 @@ async fn the_document_describes_exactly_the_routes_there_are() {
         path::WORKER_PUBLISH,
         path::NODE_PUBLISH,
         path::CLUSTER,
+        path::STEP_DOWN,
+        path::AUDIT,
+        path::OVERVIEW,
+        path::QUEUE_PAUSE,
+        path::QUEUE_RESUME,
+        live::OVERVIEW,
+        live::JOBS,
+        live::JOB,
+        live::JOB_LOGS,
+        live::WORKERS,
+        live::QUEUES,
+        live::SCHEDULES,
+        live::DEAD_LETTERS,
+        live::CLUSTER,
+        live::EVENTS,
         path::OPENAPI,
         path::HEALTHZ,
         path::READYZ,
