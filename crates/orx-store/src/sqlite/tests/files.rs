@@ -134,12 +134,12 @@ async fn opening_a_file_of_schema_1_migrates_every_row() {
         "INSERT INTO queues VALUES (1, 'media');
          INSERT INTO lanes VALUES (1, 1, 'video', '{}');
          INSERT INTO counts VALUES (1, 1, 1), (1, 3, 1), (1, 5, 1);
-         INSERT INTO jobs (id, status, priority_rank, lane, run_at, created_at) VALUES (1, 1, 2, 1, 5, 5);
-         INSERT INTO jobs (id, status, priority_rank, lane, run_at, created_at, attempt, execution,
+         INSERT INTO jobs (id, status, urgency, lane, run_at, created_at) VALUES (1, 1, 2, 1, 5, 5);
+         INSERT INTO jobs (id, status, urgency, lane, run_at, created_at, attempt, execution,
              worker, worker_name, claimed_at)
              VALUES (2, 3, 2, 1, 5, 5, 1, x'00000000000000000000000000000009',
                  x'00000000000000000000000000000007', 'w1', 6);
-         INSERT INTO jobs (id, status, priority_rank, lane, run_at, created_at, attempt, finished_at)
+         INSERT INTO jobs (id, status, urgency, lane, run_at, created_at, attempt, finished_at)
              VALUES (3, 5, 2, 1, 5, 5, 1, 8);
          INSERT INTO attempts (job, number, execution, worker, worker_name, status, claimed_at,
              ended_at) VALUES (3, 1, x'00000000000000000000000000000008',
