@@ -11,7 +11,7 @@ use orx_model::mask::is_secret_key;
 use orx_model::wire::StatusCounts;
 use orx_model::{JobSpec, JobStatus, Name};
 
-use crate::codec::{priority_rank, status_code};
+use crate::codec::{status_code, urgency};
 
 /// Jobs that one page, or one count, may look at.
 pub(crate) const SCAN_MAX: u64 = 200_000;
@@ -270,8 +270,8 @@ fn conditions(filter: &Filter, lanes: Option<&Lanes<'_>>) -> String {
     for term in filter.terms.iter().filter(|term| !term.negated) {
         match &term.test {
             Test::Priority(priorities) => {
-                let codes = list(&mut priorities.iter().map(|priority| priority_rank(*priority)));
-                let _ = write!(and, " AND j.priority_rank IN ({codes})");
+                let codes = list(&mut priorities.iter().map(|priority| urgency(*priority)));
+                let _ = write!(and, " AND j.urgency IN ({codes})");
             }
             Test::Since(at) => {
                 let _ = write!(and, " AND j.created_at >= {}", at.as_millis());

@@ -31,7 +31,7 @@ impl Jobs for Memory {
                 });
                 continue;
             }
-            let kept = job.spec.key.as_ref().and_then(|key| state.retained_keys.get(key).cloned());
+            let kept = job.spec.key.as_ref().and_then(|key| state.kept_keys.get(key).cloned());
             if let Some(kept) = kept {
                 if kept.kept_until > now {
                     answers.push(if kept.hash == job.key_hash {
@@ -41,7 +41,7 @@ impl Jobs for Memory {
                     });
                     continue;
                 }
-                state.retained_keys.remove(&kept.key);
+                state.kept_keys.remove(&kept.key);
             }
             let status = match job.run_at {
                 Some(run_at) if run_at > now => JobStatus::Scheduled,

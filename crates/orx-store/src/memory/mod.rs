@@ -64,7 +64,7 @@ struct State {
     jobs: BTreeMap<JobId, Entry>,
     keys: BTreeMap<String, JobId>,
     /// Keys of pruned jobs.
-    retained_keys: BTreeMap<String, RetainedKey>,
+    kept_keys: BTreeMap<String, RetainedKey>,
     home: Home,
     dead: BTreeMap<JobId, (DeadReason, Timestamp)>,
     logs: BTreeMap<(JobId, u32, u64), LogChunk>,

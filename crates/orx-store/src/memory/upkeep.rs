@@ -58,7 +58,7 @@ impl Upkeep for Memory {
                 let kept_until = ended.saturating_add(orx_model::limits::KEY_KEPT);
                 let (hash, status) = (key_hash, job.state.status);
                 let kept = RetainedKey { key: key.clone(), job: *id, hash, status, kept_until };
-                state.retained_keys.insert(key, kept);
+                state.kept_keys.insert(key, kept);
             }
             jobs += 1;
         }
@@ -68,10 +68,10 @@ impl Upkeep for Memory {
     async fn forget_keys(&self, now: Timestamp, limit: u32, term: Term) -> Result<u64> {
         let mut state = self.state()?;
         state.leads(term)?;
-        let over = state.retained_keys.values().filter(|kept| kept.kept_until <= now);
+        let over = state.kept_keys.values().filter(|kept| kept.kept_until <= now);
         let over: Vec<String> = over.map(|kept| kept.key.clone()).take(limit as usize).collect();
         for key in &over {
-            state.retained_keys.remove(key);
+            state.kept_keys.remove(key);
         }
         Ok(over.len() as u64)
     }

@@ -15,7 +15,7 @@ use super::lanes::LaneId;
 use super::row::{self, Columns};
 use super::sql::{Statement, Value};
 use super::{Inner, sql};
-use crate::codec::{integer, millis, priority_rank, readable, status_code};
+use crate::codec::{integer, millis, readable, status_code, urgency};
 use crate::columns::Row as _;
 use crate::prepared_firing::PreparedRelease;
 use crate::prepared_job::PreparedJob;
@@ -114,7 +114,7 @@ impl Inner {
             ("jobs", sql::ints(first.iter().map(|release| release.job))),
             ("lanes", sql::ints(lanes.iter().map(|lane| lane.map(|lane| lane.lane)))),
             ("queues", sql::ints(lanes.iter().map(|lane| lane.map(|lane| lane.queue)))),
-            ("priority_ranks", ints(&|job| Some(priority_rank(job.priority)))),
+            ("urgencies", ints(&|job| Some(urgency(job.priority)))),
             ("run_ats", ints(&|job| Some(run_at(job, now)))),
             ("expire_ats", ints(&|job| millis(job.expire_at))),
             ("deadlines", ints(&|job| millis(job.deadline))),

@@ -14,7 +14,7 @@ use super::row::Columns;
 use super::sql::{Statement, Value};
 use super::{Inner, sql};
 use crate::Enqueued;
-use crate::codec::{integer, millis, priority_rank, status_code};
+use crate::codec::{integer, millis, status_code, urgency};
 use crate::columns::Row as _;
 use crate::prepared_job::{PreparedJob, SpecText};
 
@@ -255,7 +255,7 @@ impl JobRow<'_> {
     fn shared(&self) -> Shared {
         (
             self.lane,
-            [status_code(self.status), priority_rank(self.job.priority)],
+            [status_code(self.status), urgency(self.job.priority)],
             [
                 millis(self.job.expire_at),
                 millis(self.job.deadline),
@@ -290,12 +290,12 @@ fn statement(jobs: &[JobRow<'_>], places: &[usize]) -> Statement {
 type Values = Vec<(&'static str, Value)>;
 
 fn shared_values(job: &JobRow<'_>) -> Values {
-    let (lane, [status, priority_rank], [expire_at, deadline, timeout_ms]) = job.shared();
+    let (lane, [status, urgency], [expire_at, deadline, timeout_ms]) = job.shared();
     vec![
         ("lane", sql::int(lane.lane)),
         ("queue", sql::int(lane.queue)),
         ("status", sql::int(status)),
-        ("priority_rank", sql::int(priority_rank)),
+        ("urgency", sql::int(urgency)),
         ("expire_at", sql::optional_int(expire_at)),
         ("deadline", sql::optional_int(deadline)),
         ("timeout_ms", sql::optional_int(timeout_ms)),
@@ -348,7 +348,7 @@ fn values(rows: &[&JobRow<'_>], places: &[usize], keyed: bool) -> Values {
     let mut values = vec![
         ("lanes", sql::ints(of().map(|job| job.lane.lane))),
         ("statuses", sql::ints(of().map(|job| status_code(job.status)))),
-        ("priority_ranks", sql::ints(of().map(|job| priority_rank(job.job.priority)))),
+        ("urgencies", sql::ints(of().map(|job| urgency(job.job.priority)))),
         ("run_ats", sql::ints(of().map(|job| time(job.run_at)))),
         ("expire_ats", sql::ints(of().map(|job| millis(job.job.expire_at)))),
         ("created_ats", sql::ints(of().map(|job| time(job.now)))),

@@ -22,10 +22,10 @@ held as (
     on conflict (key) do nothing
     returning job
 ),
-inserted as (
+kept as (
     insert into jobs
-        (id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, priority_rank)
-    select id, :lane, run_at, :expire_at, created_at, :deadline, :timeout_ms, :status, :priority_rank
+        (id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, urgency)
+    select id, :lane, run_at, :expire_at, created_at, :deadline, :timeout_ms, :status, :urgency
     from numbered where key is null or id in (select job from held)
 ),
 described as (

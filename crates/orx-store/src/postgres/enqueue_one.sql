@@ -7,10 +7,10 @@ held as (
     on conflict (key) do nothing
     returning job
 ),
-inserted as (
+kept as (
     insert into jobs
-        (id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, priority_rank)
-    select job, :lane, :run_at, :expire_at, :created_at, :deadline, :timeout_ms, :status, :priority_rank
+        (id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, urgency)
+    select job, :lane, :run_at, :expire_at, :created_at, :deadline, :timeout_ms, :status, :urgency
     from held
 ),
 described as (

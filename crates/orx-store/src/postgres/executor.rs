@@ -262,6 +262,6 @@ impl Inner {
     /// Checks that a write succeeds and the disk is not full.
     pub(super) async fn check_writable(&self) -> DbResult<()> {
         self.touch().await?;
-        self.script(self.options.write_deadline, include_str!("disk_space.sql")).await
+        self.script(self.options.write_deadline, include_str!("room.sql")).await
     }
 }

@@ -13,7 +13,7 @@ use super::lanes::LaneId;
 use super::row::Columns;
 use super::sql::{Statement, Value};
 use super::{Inner, sql};
-use crate::codec::{integer, millis, priority_rank, slot_columns, status_code};
+use crate::codec::{integer, millis, slot_columns, status_code, urgency};
 use crate::columns::Row as _;
 use crate::prepared_firing::PreparedFiring;
 use crate::prepared_job::PreparedJob;
@@ -243,7 +243,7 @@ impl Inner {
                 "statuses",
                 sql::ints(made().map(|it| status_code(first_status(it.how, it.is_after())))),
             ),
-            ("priority_ranks", sql::ints(new().map(|job| priority_rank(job.priority)))),
+            ("urgencies", sql::ints(new().map(|job| urgency(job.priority)))),
             ("run_ats", sql::ints(new().map(|job| run_at(job, now)))),
             ("expire_ats", sql::ints(new().map(|job| millis(job.expire_at)))),
             ("deadlines", sql::ints(new().map(|job| millis(job.deadline)))),

@@ -98,7 +98,7 @@ impl Inner {
         self.usable()?;
         let weight = u32::try_from(part.weight()).unwrap_or(u32::MAX);
         let weight = weight.clamp(1, self.options.waiting_max);
-        let permits = Arc::clone(&self.queue_permits).acquire_many_owned(weight);
+        let permits = Arc::clone(&self.room).acquire_many_owned(weight);
         let permit = timeout(self.options.busy_after, permits)
             .await
             .map_err(|_| StoreError::Busy)?

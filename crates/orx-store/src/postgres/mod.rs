@@ -152,7 +152,7 @@ struct Inner {
     sessions: Sessions,
     groups: Groups,
     /// Permits for waiting rows.
-    queue_permits: Arc<Semaphore>,
+    room: Arc<Semaphore>,
     common: Arc<Common>,
 }
 
@@ -191,7 +191,7 @@ impl Postgres {
                 options: options.clone(),
                 name: name.clone(),
                 groups: Groups::default(),
-                queue_permits: Arc::new(Semaphore::new(options.waiting_max as usize)),
+                room: Arc::new(Semaphore::new(options.waiting_max as usize)),
                 common: Arc::clone(&common),
             })
         };
@@ -224,14 +224,14 @@ impl Postgres {
         let (most, deadline) = (control.options.waiting_max, control.options.write_deadline);
         // All permits are free once every accepted row is written.
         let written = futures_util::future::join(
-            control.queue_permits.acquire_many(most),
-            callers.queue_permits.acquire_many(most),
+            control.room.acquire_many(most),
+            callers.room.acquire_many(most),
         );
         let waited = timeout(deadline, written).await;
         // A synced commit also syncs every earlier unsynced one.
         let synced = control.touch().await;
         for budget in [control, callers, electing] {
-            budget.queue_permits.close();
+            budget.room.close();
             budget.sessions.close().await;
         }
         match waited {

@@ -343,7 +343,7 @@ fn statement(endings: &[Ending<'_>], term: Option<Term>) -> Statement {
 fn success_statement(endings: &[Ending<'_>], term: Option<Term>) -> Statement {
     static WITHOUT_RESULTS: LazyLock<String> = LazyLock::new(|| {
         let template = include_str!("record_ok.sql");
-        match (template.find("stored as ("), template.find("moves as (")) {
+        match (template.find("kept as ("), template.find("moves as (")) {
             (Some(from), Some(to)) if from < to => [&template[..from], &template[to..]].concat(),
             _ => template.to_owned(),
         }

@@ -333,7 +333,7 @@ impl Inner {
             ("lease", Value::Lease(Some(term))),
             ("before", sql::int(before.as_millis())),
             ("limit", sql::int(i64::from(limit))),
-            ("slots_kept", sql::int(i64::from(SLOTS_KEPT))),
+            ("kept", sql::int(i64::from(SLOTS_KEPT))),
         ];
         let message = sql::fill(include_str!("prune_slots.sql"), values);
         let rows = self.rows(Kind::Durable, message).await?;

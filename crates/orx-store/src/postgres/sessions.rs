@@ -35,7 +35,7 @@ pub(super) struct Sessions {
     options: [PgConnectOptions; 2],
     /// Whether a proxy rejected the settings.
     without: AtomicBool,
-    all_permits: Arc<Semaphore>,
+    room: Arc<Semaphore>,
     /// Fewer permits than sessions, as in `scans`: the other sessions stay free for reads by key and writes.
     pieces: Arc<Semaphore>,
     scans: Arc<Semaphore>,
@@ -97,7 +97,7 @@ impl Sessions {
         Self {
             options,
             without: AtomicBool::new(false),
-            all_permits: Arc::new(Semaphore::new(most)),
+            room: Arc::new(Semaphore::new(most)),
             pieces: Arc::new(Semaphore::new(scans)),
             scans: Arc::new(Semaphore::new(scans)),
             resting: Arc::default(),
@@ -119,7 +119,7 @@ impl Sessions {
             Reads::Piece => Some(acquire(&self.pieces).await?),
             Reads::Scan => Some(acquire(&self.scans).await?),
         };
-        let permits = (acquire(&self.all_permits).await?, few);
+        let permits = (acquire(&self.room).await?, few);
         loop {
             let (rested, generation) = {
                 let mut resting = self.resting.lock();
@@ -178,7 +178,7 @@ impl Sessions {
 
     /// Closes the idle sessions and checks out no more.
     pub(super) async fn close(&self) {
-        for permits in [&self.all_permits, &self.pieces, &self.scans] {
+        for permits in [&self.room, &self.pieces, &self.scans] {
             permits.close();
         }
         let sessions = {

@@ -13,7 +13,7 @@ use super::executor::Kind;
 use super::row::{self, ATTEMPT, Columns, JOB, wrong};
 use super::sql::{self, Statement};
 use super::{Inner, Postgres};
-use crate::codec::{exit_columns, integer, millis, priority_rank, status_code};
+use crate::codec::{exit_columns, integer, millis, status_code, urgency};
 use crate::columns::{JobColumn, Row as _};
 use crate::prepared_job::SpecText;
 use crate::{Home, JobExport, Result, RetainedKey, RowCounts, StoreCopy};
@@ -88,7 +88,7 @@ impl Inner {
         rows.first().map(|row| Columns(row).unsigned(0)).transpose().map(Option::unwrap_or_default)
     }
 
-    async fn retained_keys(&self, after: &str, limit: u32) -> DbResult<Vec<RetainedKey>> {
+    async fn kept_keys(&self, after: &str, limit: u32) -> DbResult<Vec<RetainedKey>> {
         let key = |row: &_| {
             let row = Columns(row);
             Ok(RetainedKey {
@@ -205,7 +205,7 @@ fn statement(exports: &[JobExport], lanes: Vec<i64>) -> DbResult<Statement> {
         ("deadlines", job_ints(|job| millis(job.spec.deadline))),
         ("timeouts", job_ints(|job| job.spec.timeout_ms.map(integer))),
         ("statuses", job_ints(|job| Some(status_code(job.state.status)))),
-        ("priority_ranks", job_ints(|job| Some(priority_rank(job.spec.priority)))),
+        ("urgencies", job_ints(|job| Some(urgency(job.spec.priority)))),
         ("attempts", job_ints(|job| Some(i64::from(job.state.attempt)))),
         ("failed", job_ints(|job| Some(i64::from(job.state.ends.failed)))),
         ("lost", job_ints(|job| Some(i64::from(job.state.ends.lost)))),
@@ -275,7 +275,7 @@ impl StoreCopy for Postgres {
 
     async fn export_keys(&self, after: Option<String>, limit: u32) -> Result<Vec<RetainedKey>> {
         let after = after.unwrap_or_default();
-        self.inner.read("read the keys", self.inner.retained_keys(&after, limit)).await
+        self.inner.read("read the keys", self.inner.kept_keys(&after, limit)).await
     }
 
     async fn home(&self) -> Result<Home> {

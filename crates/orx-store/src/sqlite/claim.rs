@@ -137,11 +137,10 @@ pub(super) fn claim(
 }
 
 fn read_on(tx: &Tx<'_>, want: &Want, rows: usize) -> DbResult<Vec<ReadyOrder>> {
-    let (priority_rank, run_at, id) = want.after;
+    let (urgency, run_at, id) = want.after;
     let mut read = tx.conn.prepare_cached(READY)?;
-    let found = read
-        .query_map(params![want.lane, priority_rank, run_at, id, rows as i64], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })?;
+    let found = read.query_map(params![want.lane, urgency, run_at, id, rows as i64], |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+    })?;
     Ok(found.collect::<Result<_, _>>()?)
 }

@@ -4,7 +4,7 @@ use orx_model::{JobId, JobStatus, Timestamp};
 use rusqlite::params;
 
 use super::db_error::DbResult;
-use super::row::{self, millis, priority_rank, status_code};
+use super::row::{self, millis, status_code, urgency};
 use super::writer::Tx;
 use crate::Enqueued;
 use crate::prepared_job::{PreparedJob, SpecText};
@@ -44,13 +44,13 @@ pub(super) fn insert(
     let id = tx.cache.next_job();
     tx.conn
         .prepare_cached(
-            "INSERT INTO jobs (id, status, priority_rank, lane, run_at, expire_at, created_at, \
+            "INSERT INTO jobs (id, status, urgency, lane, run_at, expire_at, created_at, \
              deadline, timeout_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .execute(params![
             id,
             status_code(status),
-            priority_rank(job.priority),
+            urgency(job.priority),
             lane,
             job.run_at.map_or(now, |run_at| run_at.max(now)).as_millis(),
             millis(job.expire_at),

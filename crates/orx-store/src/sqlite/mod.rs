@@ -152,7 +152,7 @@ struct Budget {
     pieces: Arc<Readers>,
     scans: Arc<Readers>,
     /// A permit for each row that may still wait for the writer.
-    queue_permits: Arc<Semaphore>,
+    room: Arc<Semaphore>,
 }
 
 impl Budget {
@@ -211,15 +211,15 @@ impl Sqlite {
             let lock = Arc::clone(&lock);
             Arc::new(Readers::new(path.clone(), lock, most, options.read_deadline))
         };
-        let queue_permits = || Arc::new(Semaphore::new(options.waiting_max as usize));
+        let room = || Arc::new(Semaphore::new(options.waiting_max as usize));
         let all = readers(options.readers);
         let (pieces, scans) = (Arc::clone(&all), Arc::clone(&all));
-        let control = Budget { points: all, pieces, scans, queue_permits: queue_permits() };
+        let control = Budget { points: all, pieces, scans, room: room() };
         let callers = Budget {
             points: readers(options.readers),
             pieces: readers(options.scans),
             scans: readers(options.scans),
-            queue_permits: queue_permits(),
+            room: room(),
         };
         let shared = Shared {
             orders: Mutex::new(Some(orders)),
@@ -266,8 +266,8 @@ impl Sqlite {
         self.usable()?;
         let options = &self.shared.options;
         let weight = u32::try_from(weight).unwrap_or(u32::MAX).clamp(1, options.waiting_max);
-        let queue_permits = Arc::clone(&self.budget().queue_permits).acquire_many_owned(weight);
-        let permit = timeout(options.busy_after, queue_permits)
+        let room = Arc::clone(&self.budget().room).acquire_many_owned(weight);
+        let permit = timeout(options.busy_after, room)
             .await
             .map_err(|_| StoreError::Busy)?
             .map_err(|_| StoreError::Closed)?;

@@ -17,7 +17,7 @@ use crate::{Result, StoreError};
 pub(super) struct Readers {
     path: PathBuf,
     idle: Arc<Mutex<Idle>>,
-    permits: Arc<Semaphore>,
+    room: Arc<Semaphore>,
     deadline: Duration,
 }
 
@@ -77,12 +77,12 @@ impl Readers {
         deadline: Duration,
     ) -> Self {
         let idle = Arc::new(Mutex::new(Idle { conns: Vec::new(), lock: Some(lock) }));
-        Self { path, idle, permits: Arc::new(Semaphore::new(most)), deadline }
+        Self { path, idle, room: Arc::new(Semaphore::new(most)), deadline }
     }
 
     /// Closes the pool: later reads return [`StoreError::Closed`].
     pub(super) fn close(&self) {
-        self.permits.close();
+        self.room.close();
         let mut idle = self.idle.lock();
         idle.conns.clear();
         idle.lock = None;
@@ -97,7 +97,7 @@ impl Readers {
         read: impl Fn(&Connection) -> DbResult<T> + Send + 'static,
     ) -> Result<T> {
         let until = tokio::time::Instant::now() + self.deadline;
-        let permit = tokio::time::timeout_at(until, Arc::clone(&self.permits).acquire_owned())
+        let permit = tokio::time::timeout_at(until, Arc::clone(&self.room).acquire_owned())
             .await
             .map_err(|_| StoreError::Busy)?
             .map_err(|_| StoreError::Closed)?;

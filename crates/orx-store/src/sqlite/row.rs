@@ -9,9 +9,7 @@ use rusqlite::Row;
 use rusqlite::types::{FromSqlError, Type};
 use serde::de::DeserializeOwned;
 
-pub(super) use crate::codec::{
-    exit_columns, integer, millis, priority_rank, status_code, stream_code,
-};
+pub(super) use crate::codec::{exit_columns, integer, millis, status_code, stream_code, urgency};
 use crate::codec::{order_of, status_of, stream_of};
 use crate::columns::{self, Column, attempt_columns, job_columns};
 

@@ -5,7 +5,7 @@ use orx_model::{Job, JobId, Lane};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::db_error::DbResult;
-use super::row::{self, exit_columns, integer, millis, priority_rank, status_code};
+use super::row::{self, exit_columns, integer, millis, status_code, urgency};
 use super::writer::Tx;
 use super::{Kind, ROW_BYTES, Sqlite, enqueue};
 use crate::budget::Reads;
@@ -116,7 +116,7 @@ fn insert(tx: &Tx<'_>, export: &JobExport, lane: i64) -> DbResult<()> {
     tx.conn.prepare_cached(include_str!("import.sql"))?.execute(params![
         job.id.0,
         status_code(job.state.status),
-        priority_rank(job.spec.priority),
+        urgency(job.spec.priority),
         lane,
         job.state.run_at.as_millis(),
         millis(export.expire_at),
@@ -178,7 +178,7 @@ fn attempts(tx: &Tx<'_>, export: &JobExport) -> DbResult<()> {
     Ok(())
 }
 
-fn retained_keys(conn: &Connection, after: &str, limit: u32) -> DbResult<Vec<RetainedKey>> {
+fn kept_keys(conn: &Connection, after: &str, limit: u32) -> DbResult<Vec<RetainedKey>> {
     let mut read = conn.prepare_cached(
         "SELECT key, job, hash, status, kept_until FROM keys \
          WHERE kept_until IS NOT NULL AND key > ?1 ORDER BY key",
@@ -267,7 +267,7 @@ impl StoreCopy for Sqlite {
 
     async fn export_keys(&self, after: Option<String>, limit: u32) -> Result<Vec<RetainedKey>> {
         let after = after.unwrap_or_default();
-        let read = move |conn: &Connection| retained_keys(conn, &after, limit);
+        let read = move |conn: &Connection| kept_keys(conn, &after, limit);
         self.read_of(Reads::Scan, "read the keys", read).await
     }
 

@@ -47,9 +47,9 @@ async fn a_database_with_an_older_schema_opens_with_its_content() {
          insert into orx_schema (version) values (2);
          insert into queues (name) values ('default');
          insert into lanes (queue, handler, require) values (1, 'work', '{{}}');
-         insert into jobs (id, lane, run_at, created_at, status, priority_rank)
+         insert into jobs (id, lane, run_at, created_at, status, urgency)
              values (nextval('job_ids'), 1, 5, 5, 1, 2);
-         insert into jobs (id, lane, run_at, created_at, status, priority_rank, attempt, lost, epoch, execution,
+         insert into jobs (id, lane, run_at, created_at, status, urgency, attempt, lost, epoch, execution,
              worker, worker_name, claimed_at)
              values (nextval('job_ids'), 1, 5, 5, 3, 2, 2, 1, 1,
                  '00000000-0000-0000-0000-000000000009', '00000000-0000-0000-0000-000000000007',
@@ -70,7 +70,7 @@ async fn a_database_with_an_older_schema_opens_with_its_content() {
     assert_eq!(add(&store, vec![tagged]).await, [JobId(3)]);
     // Filters find jobs from before the migration, new jobs, and jobs that a node of the older version adds.
     let older = "insert into specs (job, spec) select 4, spec from specs where job = 1; \
-                 insert into jobs (id, lane, run_at, created_at, status, priority_rank) \
+                 insert into jobs (id, lane, run_at, created_at, status, urgency) \
                  values (4, 1, 5, 5, 1, 2)";
     database.run(older).await;
     assert_eq!(listed(&store, "tag.tenant:ACME").await, [4, 3, 2, 1]);

@@ -162,7 +162,7 @@ async fn the_control_plane_writes_first_and_a_batch_takes_few_api_requests() {
     let most = store.shared.options.waiting_max as usize;
     // A command with a permit is sent, or is about to be: its task runs on this thread.
     let sent = async |by: &Sqlite, weight: usize| {
-        while most - by.budget().queue_permits.available_permits() < weight {
+        while most - by.budget().room.available_permits() < weight {
             tokio::task::yield_now().await;
         }
     };

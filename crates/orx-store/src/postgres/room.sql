@@ -4,7 +4,7 @@
 do $$
 begin
     if has_database_privilege(current_database(), 'temp') then
-        create temporary table orx_disk_space on commit drop as
+        create temporary table orx_room on commit drop as
         select md5(n::text) from generate_series(1, 20000) as n;
     end if;
 end
