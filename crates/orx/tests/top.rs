@@ -83,11 +83,16 @@ impl<'a> Terminal<'a> {
         assert!(!screen.contains("sane 0"), "{screen}");
     }
 
+    /// The last process of the pane: tmux may put a shell of its own before the shell.
     fn pid_of_top(&self) -> u32 {
         let panes = self.tmux(&["list-panes", "-F", "#{pane_pid}"]);
-        let shell = panes.trim();
-        let children = common::read(format!("/proc/{shell}/task/{shell}/children"));
-        children.trim().parse().expect("orx top runs")
+        let mut last: u32 = panes.trim().parse().expect("a process");
+        while let Ok(child) =
+            common::read(format!("/proc/{last}/task/{last}/children")).trim().parse()
+        {
+            last = child;
+        }
+        last
     }
 }
 
