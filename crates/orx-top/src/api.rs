@@ -15,7 +15,7 @@ use orx_model::wire::{
 };
 use orx_model::{JobId, Name};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::Sender;
 
 /// A question or an order to the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -234,6 +234,9 @@ pub enum LiveNews {
     Ended(Failure),
 }
 
+/// Most news that wait for the dashboard: beyond it, whoever sends them waits.
+pub(crate) const NEWS_MOST: usize = 1_024;
+
 /// Carries requests to a server. Dropping a call cancels it.
 #[async_trait]
 pub trait Commands: Send + Sync + 'static {
@@ -244,8 +247,8 @@ pub trait Commands: Send + Sync + 'static {
     async fn call(&self, request: &Request) -> Result<Answer, Failure>;
 
     /// Sends a log from its tail on, until the job has ended or the future is dropped.
-    async fn follow(&self, request: LogRequest, news: UnboundedSender<LogNews>);
+    async fn follow(&self, request: LogRequest, news: Sender<LogNews>);
 
     /// Sends the news of a topic, until the future is dropped or nothing more can come.
-    async fn watch(&self, topic: Topic, news: UnboundedSender<LiveNews>);
+    async fn watch(&self, topic: Topic, news: Sender<LiveNews>);
 }

@@ -7,9 +7,10 @@ use async_trait::async_trait;
 use orx_client::{Client, ClientError, ConnectionEvent, LiveUpdate};
 use orx_model::Code;
 use orx_model::schedule::wire::RemoveScheduleQuery;
-use orx_model::wire::LogsQuery;
 use orx_model::wire::live::{LiveEventsQuery, LiveJobsQuery, LiveTopic};
-use tokio::sync::mpsc::UnboundedSender;
+use orx_model::wire::{LogEvent, LogsQuery};
+use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::TrySendError;
 
 use crate::api::{
     Answer, Commands, Failure, FailureKind, LiveNews, LogNews, LogRequest, Request, Topic,
@@ -90,31 +91,57 @@ impl Commands for ClientCommands {
         }
     }
 
-    async fn follow(&self, request: LogRequest, news: UnboundedSender<LogNews>) {
-        let query = LogsQuery {
+    async fn follow(&self, request: LogRequest, news: Sender<LogNews>) {
+        let mut query = LogsQuery {
             attempt: request.attempt,
             tail: Some(request.tail),
             follow: Some(true),
             ..LogsQuery::default()
         };
-        let on = |event| match news.send(LogNews::Event(event)) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
-        };
-        let report = |event| {
-            let connected = match event {
-                ConnectionEvent::Lost | ConnectionEvent::Refused(_) => false,
-                ConnectionEvent::Back => true,
-                ConnectionEvent::Server(_) => return,
+        loop {
+            let (mut full, mut read) = (false, None);
+            let on = |event: LogEvent| {
+                let position = match &event {
+                    LogEvent::Chunk(part) => Some(part.cursor.clone()),
+                    _ => None,
+                };
+                match news.try_send(LogNews::Event(event)) {
+                    Ok(()) => {
+                        read = position.or(read.take());
+                        ControlFlow::Continue(())
+                    }
+                    Err(error) => {
+                        full = matches!(error, TrySendError::Full(_));
+                        ControlFlow::Break(())
+                    }
+                }
             };
-            // Without a reader nobody needs to know.
-            let _ = news.send(LogNews::Connected(connected));
-        };
-        let ended = self.client.follow(&request.job.to_string(), query, on, report).await;
-        let _ = news.send(LogNews::Ended(ended.err().map(failure)));
+            let report = |event| {
+                let connected = match event {
+                    ConnectionEvent::Lost | ConnectionEvent::Refused(_) => false,
+                    ConnectionEvent::Back => true,
+                    ConnectionEvent::Server(_) => return,
+                };
+                // Without a reader nobody needs to know.
+                let _ = news.try_send(LogNews::Connected(connected));
+            };
+            let job = request.job.to_string();
+            let ended = self.client.follow(&job, query.clone(), on, report).await;
+            if !full {
+                let _ = news.send(LogNews::Ended(ended.err().map(failure))).await;
+                return;
+            }
+            // The reader is behind, as while the terminal is lent: what it could not take is read again.
+            if let Some(position) = read {
+                (query.cursor, query.tail) = (Some(position), None);
+            }
+            if news.reserve_many(news.max_capacity() / 2).await.is_err() {
+                return;
+            }
+        }
     }
 
-    async fn watch(&self, topic: Topic, news: UnboundedSender<LiveNews>) {
+    async fn watch(&self, topic: Topic, news: Sender<LiveNews>) {
         let mut stream = self.client.live(live_topic(topic));
         loop {
             let one = match stream.next().await {
@@ -130,7 +157,7 @@ impl Commands for ClientCommands {
                 Err(error) => LiveNews::Ended(failure(error)),
             };
             let ends = matches!(one, LiveNews::Ended(_));
-            if news.send(one).is_err() || ends {
+            if news.send(one).await.is_err() || ends {
                 return;
             }
         }

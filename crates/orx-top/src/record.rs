@@ -11,11 +11,12 @@ use orx_model::time::UtcClock;
 use orx_model::wire::{Count, JobPage, ListQuery};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Sender, channel};
 use tokio::time::Instant;
 
 use crate::api::{
-    Answer, Commands, Failure, FailureKind, LiveNews, LogNews, LogRequest, Request, Topic,
+    Answer, Commands, Failure, FailureKind, LiveNews, LogNews, LogRequest, NEWS_MOST, Request,
+    Topic,
 };
 
 /// A line of a recording.
@@ -69,12 +70,12 @@ impl<C: Commands> Commands for Recorder<C> {
         answer
     }
 
-    async fn follow(&self, request: LogRequest, news: UnboundedSender<LogNews>) {
-        let (sender, mut seen) = unbounded_channel::<LogNews>();
+    async fn follow(&self, request: LogRequest, news: Sender<LogNews>) {
+        let (sender, mut seen) = channel::<LogNews>(NEWS_MOST);
         let forward = async {
             while let Some(one) = seen.recv().await {
                 self.write(Recorded::Log { request, news: one.clone() }).await;
-                if news.send(one).is_err() {
+                if news.send(one).await.is_err() {
                     return;
                 }
             }
@@ -82,12 +83,12 @@ impl<C: Commands> Commands for Recorder<C> {
         tokio::join!(self.inner.follow(request, sender), forward);
     }
 
-    async fn watch(&self, topic: Topic, news: UnboundedSender<LiveNews>) {
-        let (sender, mut seen) = unbounded_channel::<LiveNews>();
+    async fn watch(&self, topic: Topic, news: Sender<LiveNews>) {
+        let (sender, mut seen) = channel::<LiveNews>(NEWS_MOST);
         let forward = async {
             while let Some(one) = seen.recv().await {
                 self.write(Recorded::Live { topic: topic.clone(), news: one.clone() }).await;
-                if news.send(one).is_err() {
+                if news.send(one).await.is_err() {
                     return;
                 }
             }
@@ -197,28 +198,28 @@ impl Commands for Replay {
         Err(Failure::new(FailureKind::Answered, "this is not in the recording"))
     }
 
-    async fn follow(&self, request: LogRequest, news: UnboundedSender<LogNews>) {
+    async fn follow(&self, request: LogRequest, news: Sender<LogNews>) {
         let same =
             |other: &LogRequest| other.job == request.job && other.attempt == request.attempt;
         for (at, _, one) in self.logs.iter().filter(|(_, other, _)| same(other)) {
             tokio::time::sleep_until(self.start + *at).await;
-            if news.send(one.clone()).is_err() {
+            if news.send(one.clone()).await.is_err() {
                 return;
             }
         }
-        let _ = news.send(LogNews::Ended(None));
+        let _ = news.send(LogNews::Ended(None)).await;
     }
 
-    async fn watch(&self, topic: Topic, news: UnboundedSender<LiveNews>) {
+    async fn watch(&self, topic: Topic, news: Sender<LiveNews>) {
         let of_topic: Vec<_> = self.live.iter().filter(|(_, other, _)| *other == topic).collect();
         if of_topic.is_empty() {
             let text = "this is not in the recording";
-            let _ = news.send(LiveNews::Ended(Failure::new(FailureKind::Answered, text)));
+            let _ = news.send(LiveNews::Ended(Failure::new(FailureKind::Answered, text))).await;
             return;
         }
         for (at, _, one) in of_topic {
             tokio::time::sleep_until(self.start + *at).await;
-            if news.send(one.clone()).is_err() {
+            if news.send(one.clone()).await.is_err() {
                 return;
             }
         }
@@ -246,13 +247,13 @@ mod tests {
             }
         }
 
-        async fn follow(&self, _: LogRequest, news: UnboundedSender<LogNews>) {
-            let _ = news.send(LogNews::Ended(None));
+        async fn follow(&self, _: LogRequest, news: Sender<LogNews>) {
+            let _ = news.send(LogNews::Ended(None)).await;
         }
 
-        async fn watch(&self, _: Topic, news: UnboundedSender<LiveNews>) {
+        async fn watch(&self, _: Topic, news: Sender<LiveNews>) {
             let failure = Failure::new(FailureKind::Answered, "not here");
-            let _ = news.send(LiveNews::Ended(failure));
+            let _ = news.send(LiveNews::Ended(failure)).await;
         }
     }
 

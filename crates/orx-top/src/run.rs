@@ -12,11 +12,11 @@ use futures_util::StreamExt;
 use orx_model::Timestamp;
 use orx_model::wire::ListQuery;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::api::{Answer, Commands, LiveNews, LogNews, LogRequest, Request, Topic};
+use crate::api::{Answer, Commands, LiveNews, LogNews, LogRequest, NEWS_MOST, Request, Topic};
 use crate::options::Options;
 use crate::state::{App, Effect, Moment, Msg};
 use crate::terminal::{self, Screen};
@@ -52,7 +52,7 @@ struct Runner {
     commands: Arc<dyn Commands>,
     clock: Clock,
     start: Instant,
-    messages: UnboundedSender<Msg>,
+    messages: Sender<Msg>,
     follows: Option<AbortHandle>,
     watches: HashMap<Topic, AbortHandle>,
     screen: Screen,
@@ -69,7 +69,7 @@ pub async fn run(
     clock: Clock,
 ) -> std::io::Result<Ended> {
     let start = Instant::now();
-    let (messages, mut inbox) = unbounded_channel();
+    let (messages, mut inbox) = channel(NEWS_MOST);
     let mouse = options.mouse;
     let screen = Screen::open(mouse)?;
     let mut signals = Signals::new()?;
@@ -180,11 +180,7 @@ impl Runner {
     }
 
     /// Takes the messages in that have come by now.
-    fn drain(
-        &mut self,
-        app: &mut App,
-        inbox: &mut UnboundedReceiver<Msg>,
-    ) -> std::io::Result<bool> {
+    fn drain(&mut self, app: &mut App, inbox: &mut Receiver<Msg>) -> std::io::Result<bool> {
         let mut quits = false;
         for _ in 0..BATCH {
             let Ok(msg) = inbox.try_recv() else { break };
@@ -210,7 +206,7 @@ impl Runner {
                 tokio::spawn(async move {
                     let result = commands.call(&request).await;
                     // After the end nobody waits for answers.
-                    let _ = messages.send(Msg::Answer { purpose, request, result });
+                    let _ = messages.send(Msg::Answer { purpose, request, result }).await;
                 });
             }
             Effect::Follow { generation, request } => self.follow(generation, request),
@@ -253,7 +249,7 @@ impl Runner {
                 let full = app.options.folder.join(&path);
                 tokio::spawn(async move {
                     let said = export(&*commands, &full, &path, filter).await;
-                    let _ = messages.send(Msg::Done(said));
+                    let _ = messages.send(Msg::Done(said)).await;
                 });
             }
             Effect::Mouse(on) => self.screen.set_mouse(on)?,
@@ -265,7 +261,11 @@ impl Runner {
     }
 
     fn say(&self, said: Result<String, String>) {
-        let _ = self.messages.send(Msg::Done(said));
+        let messages = self.messages.clone();
+        tokio::spawn(async move {
+            // After the end nobody waits for it.
+            let _ = messages.send(Msg::Done(said)).await;
+        });
     }
 
     fn follow(&mut self, generation: u64, request: LogRequest) {
@@ -273,13 +273,13 @@ impl Runner {
             before.abort();
         }
         let (commands, messages) = (Arc::clone(&self.commands), self.messages.clone());
-        let (sender, mut news) = unbounded_channel::<LogNews>();
+        let (sender, mut news) = channel::<LogNews>(NEWS_MOST);
         let task = tokio::spawn(async move {
             let forward = async {
                 let mut batch = Vec::new();
                 while news.recv_many(&mut batch, 1_024).await > 0 {
                     let news = std::mem::take(&mut batch);
-                    if messages.send(Msg::Log { generation, news }).is_err() {
+                    if messages.send(Msg::Log { generation, news }).await.is_err() {
                         return;
                     }
                 }
@@ -305,10 +305,10 @@ impl Runner {
             let (commands, messages) = (Arc::clone(&self.commands), self.messages.clone());
             let of = topic.clone();
             let task = tokio::spawn(async move {
-                let (sender, mut news) = unbounded_channel::<LiveNews>();
+                let (sender, mut news) = channel::<LiveNews>(NEWS_MOST);
                 let forward = async {
                     while let Some(news) = news.recv().await {
-                        if messages.send(Msg::Live { topic: of.clone(), news }).is_err() {
+                        if messages.send(Msg::Live { topic: of.clone(), news }).await.is_err() {
                             return;
                         }
                     }
