@@ -48,6 +48,7 @@ async fn a_store_moves_to_postgresql_and_back_with_nothing_lost_and_the_same_ids
     }
     machine.orx(["run", "--detach", "--in", "1h", "--key", "k", "--", "true"]);
     machine.orx(["enqueue", "nobody.runs.this", "a=1", "--priority", "high", "-q", "media"]);
+    machine.orx(["queue", "pause", "media", "--reason", "why"]);
     machine.orx(["cancel", "5", "--reason", "why"]);
     machine.orx(["schedule", "add", "short", "--every", "1s", "--max-runs", "1", "orx.noop"]);
     machine.orx(["schedule", "add", "nightly", "--cron", "30 2 * * *", "nobody.runs.this"]);

@@ -358,6 +358,7 @@ impl Both<'_> {
             }
         }
         copied.keys = self.keys().await.map_err(store_error)?;
+        self.pauses().await.map_err(store_error)?;
         let (slots, dependencies) = self.schedules(&mut copied).await.map_err(store_error)?;
         let tokens = self.tokens(&mut copied).await.map_err(store_error)?;
         let rows = source.row_counts().await.map_err(store_error)?;
@@ -452,6 +453,17 @@ impl Both<'_> {
             self.target.store.import_keys(keys).await?;
             after = Some(last);
         }
+    }
+
+    /// Pauses the queues that are paused.
+    async fn pauses(&self) -> Result<(), StoreError> {
+        for (queue, pause) in self.source.store.paused_queues().await? {
+            // The target knows the queues of the jobs that it has.
+            if !self.target.store.pause_queue(queue.clone(), pause).await? {
+                tracing::warn!(%queue, "the pause of a queue without jobs is not copied");
+            }
+        }
+        Ok(())
     }
 
     /// Copies each schedule with its ledger in one transaction, so that an interrupted copy contains it whole
