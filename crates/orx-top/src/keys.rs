@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use orx_model::text::nearest;
 
-/// What a key does. The name in `[top.keys]` is that of the binding in [`BINDINGS`].
+/// What a key does. The name in `[top.keys]` is that of the binding in `BINDINGS`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Action {
     /// The next row or line.

@@ -1,6 +1,6 @@
 //! `orx top`: the live dashboard.
 //!
-//! [`state`] is plain data, [`update`] a plain function from a message to effects, [`view`] draws the state.
+//! `state` is plain data, `update` a plain function from a message to effects, `view` draws the state.
 //! [`run`] joins them: it reads keys and the clock, and carries the effects out. Requests go through
 //! [`Commands`], which [`ClientCommands`] implements over `orx-client`, [`Recorder`] writes down, and
 //! [`Replay`] plays. The crate knows no arguments, files or settings of the `orx` command line.
