@@ -107,10 +107,10 @@ impl Cluster {
     pub(crate) fn look(&self) {
         let Some(list) = self.json(&["jobs", "--limit", "100000"]) else { return };
         for job in list.as_array().into_iter().flatten() {
-            let seen = serde_json::json!({"seen": {
+            let observed = serde_json::json!({"observed": {
                 "job": job["id"], "status": job["status"], "attempt": job["attempt"]
             }});
-            self.history.add(serde_json::from_value(seen).expect("a fact"));
+            self.history.add(serde_json::from_value(observed).expect("a fact"));
         }
     }
 
