@@ -192,7 +192,7 @@ const fn write(
     hint: &'static str,
     description: &'static str,
 ) -> Binding {
-    Binding { action, name, keys, scope, hint, description, writes: true }
+    Binding { writes: true, ..bind(action, name, keys, scope, hint, description) }
 }
 
 /// The keys, in the order of the hint line: most useful first.
