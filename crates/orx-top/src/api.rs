@@ -234,7 +234,7 @@ pub enum LiveNews {
     Ended(Failure),
 }
 
-/// Most news that wait for the dashboard: beyond it, whoever sends them waits.
+/// Most news that wait for the dashboard: beyond it the sender waits.
 pub(crate) const NEWS_MOST: usize = 1_024;
 
 /// Carries requests to a server. Dropping a call cancels it.

@@ -221,11 +221,11 @@ impl Runner {
                     [] => self.screen.copy(&text),
                     command => pipe_into(command, &text),
                 };
-                let said = match copied {
+                let notice = match copied {
                     Ok(()) => Ok(format!("copied {what}")),
                     Err(error) => Err(format!("could not copy {what}: {error}")),
                 };
-                self.say(said);
+                self.notify(notice);
             }
             Effect::Pager(text) => {
                 let pager = app.options.pager.clone();
@@ -233,13 +233,13 @@ impl Runner {
                 let shown = self.screen.lend(app.mouse, || pipe_into(&pager, &text))?;
                 if let Err(error) = shown {
                     let name = pager.first().cloned().unwrap_or_default();
-                    self.say(Err(format!("could not run the pager `{name}`: {error}")));
+                    self.notify(Err(format!("could not run the pager `{name}`: {error}")));
                 }
             }
             Effect::Write { path, text } => {
                 let full = app.options.folder.join(&path);
                 let written = create(&full).and_then(|mut file| file.write_all(text.as_bytes()));
-                self.say(match written {
+                self.notify(match written {
                     Ok(()) => Ok(format!("wrote {path}")),
                     Err(error) => Err(not_written(&path, &error)),
                 });
@@ -248,8 +248,8 @@ impl Runner {
                 let (commands, messages) = (Arc::clone(&self.commands), self.messages.clone());
                 let full = app.options.folder.join(&path);
                 tokio::spawn(async move {
-                    let said = export(&*commands, &full, &path, filter).await;
-                    let _ = messages.send(Msg::Done(said)).await;
+                    let notice = export(&*commands, &full, &path, filter).await;
+                    let _ = messages.send(Msg::Done(notice)).await;
                 });
             }
             Effect::Mouse(on) => self.screen.set_mouse(on)?,
@@ -260,11 +260,11 @@ impl Runner {
         Ok(())
     }
 
-    fn say(&self, said: Result<String, String>) {
+    fn notify(&self, notice: Result<String, String>) {
         let messages = self.messages.clone();
         tokio::spawn(async move {
             // After the end nobody waits for it.
-            let _ = messages.send(Msg::Done(said)).await;
+            let _ = messages.send(Msg::Done(notice)).await;
         });
     }
 

@@ -383,7 +383,7 @@ impl App {
         self.last_number
     }
 
-    pub(crate) fn say(&mut self, tone: Tone, text: impl Into<String>) {
+    pub(crate) fn notify(&mut self, tone: Tone, text: impl Into<String>) {
         self.message = Some(Message { text: text.into(), tone, at: self.now.mono });
     }
 

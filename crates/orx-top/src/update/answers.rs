@@ -157,7 +157,7 @@ fn failed(app: &mut App, purpose: &Purpose, failure: Failure) {
         if let Some(prompt) = &mut app.prompt {
             prompt.error = Some(failure.message.clone());
         } else {
-            app.say(Tone::Bad, failure.message.clone());
+            app.notify(Tone::Bad, failure.message.clone());
         }
         app.jobs.pages.refuse();
     }

@@ -51,7 +51,7 @@ fn job(app: &App) -> Option<JobSummary> {
 /// Opens the choice of what to copy.
 pub(crate) fn menu(app: &mut App) {
     let Some(job) = job(app) else {
-        app.say(Tone::Plain, "there is no job under the cursor");
+        app.notify(Tone::Plain, "there is no job under the cursor");
         return;
     };
     let mut choices = vec![("the id".to_owned(), job.id.to_string())];

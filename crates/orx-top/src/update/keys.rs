@@ -292,5 +292,5 @@ pub(crate) fn next_time(app: &mut App) {
         TimeStyle::Utc | TimeStyle::Unix => (TimeStyle::Relative, "relative"),
     };
     app.look.time = next;
-    app.say(Tone::Plain, format!("times are {word}"));
+    app.notify(Tone::Plain, format!("times are {word}"));
 }

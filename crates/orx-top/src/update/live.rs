@@ -150,7 +150,7 @@ pub(crate) fn take(app: &mut App, topic: &Topic, news: LiveNews) {
         LiveEvent::ClusterEvent(event) => take_cluster(app, *event.status),
         LiveEvent::EventsReceived(received) => events(app, received.events),
         LiveEvent::Refetch(_) => refetch(app, topic),
-        LiveEvent::Problem(problem) => app.say(crate::state::Tone::Bad, problem.detail),
+        LiveEvent::Problem(problem) => app.notify(crate::state::Tone::Bad, problem.detail),
         LiveEvent::Reset(_)
         | LiveEvent::Slow(_)
         | LiveEvent::LogReceived(_)

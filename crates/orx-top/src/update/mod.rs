@@ -36,13 +36,13 @@ pub(crate) fn update(app: &mut App, now: Moment, msg: Msg) -> Vec<Effect> {
         Msg::Paste(text) => prompts::paste(app, &text),
         Msg::Mouse(event) => mouse::mouse(app, &event, &mut effects),
         Msg::Tick => {}
-        Msg::Done(Ok(text)) => app.say(Tone::Good, text),
-        Msg::Done(Err(text)) => app.say(Tone::Bad, text),
+        Msg::Done(Ok(text)) => app.notify(Tone::Good, text),
+        Msg::Done(Err(text)) => app.notify(Tone::Bad, text),
         held @ (Msg::Answer { .. } | Msg::Log { .. } | Msg::Live { .. }) => {
             data(app, held, &mut effects)
         }
     }
-    if app.message.as_ref().is_some_and(|said| now.mono.saturating_sub(said.at) > MESSAGE) {
+    if app.message.as_ref().is_some_and(|message| now.mono.saturating_sub(message.at) > MESSAGE) {
         app.message = None;
     }
     prompts::apply_when_quiet(app);

@@ -13,7 +13,7 @@ pub(crate) fn toggle(app: &mut App, effects: &mut Vec<Effect>) {
     app.mouse = !app.mouse;
     effects.push(Effect::Mouse(app.mouse));
     let state = if app.mouse { "on; Shift selects text" } else { "off" };
-    app.say(Tone::Plain, format!("the mouse is {state}"));
+    app.notify(Tone::Plain, format!("the mouse is {state}"));
 }
 
 /// Takes an event of the mouse in.

@@ -186,7 +186,7 @@ fn export(app: &mut App, path: String, effects: &mut Vec<Effect>) {
         text.push('\n');
         effects.push(Effect::Write { path, text });
     } else {
-        app.say(Tone::Plain, format!("writing the jobs to {path}"));
+        app.notify(Tone::Plain, format!("writing the jobs to {path}"));
         let filter = app.jobs.pages.filter.clone();
         effects.push(Effect::ExportJobs { path, filter });
     }

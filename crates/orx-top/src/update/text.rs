@@ -121,7 +121,7 @@ pub(crate) fn next_match(app: &mut App, forward: bool) {
     let most = all.len().saturating_sub(height);
     let Some(scroll) = scroll_of(app) else { return };
     let Some(search) = scroll.search.clone() else {
-        app.say(Tone::Plain, "nothing was searched for; `/` searches");
+        app.notify(Tone::Plain, "nothing was searched for; `/` searches");
         return;
     };
     // From the match before, else from what is in view.
@@ -134,7 +134,7 @@ pub(crate) fn next_match(app: &mut App, forward: bool) {
     match at {
         None => {
             let text = format!("`{}` is not in this text", search.text);
-            app.say(Tone::Plain, text);
+            app.notify(Tone::Plain, text);
         }
         Some(at) => {
             let in_view = !scroll.follow && (scroll.top..scroll.top + height).contains(&at);
@@ -146,7 +146,7 @@ pub(crate) fn next_match(app: &mut App, forward: bool) {
                 search.at = Some(at);
             }
             let lines = all.iter().filter(|line| search.is_in(line)).count();
-            app.say(Tone::Plain, format!("line {}, {lines} lines match", at + 1));
+            app.notify(Tone::Plain, format!("line {}, {lines} lines match", at + 1));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Changes: the question, the requests that follow a yes, and what is said about their answers.
+//! Changes: the question, the requests that follow a yes, and the messages about their answers.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ pub(crate) fn ask(app: &mut App, action: Action, effects: &mut Vec<Effect>) {
         return;
     }
     if app.link.is_down() {
-        app.say(Tone::Bad, "no server answers: nothing can be changed now");
+        app.notify(Tone::Bad, "no server answers: nothing can be changed now");
         return;
     }
     match action {
@@ -109,7 +109,7 @@ fn jobs(app: &mut App, action: Action, effects: &mut Vec<Effect>) {
         false => grid.cursor().map(str::to_owned).into_iter().collect(),
     };
     if ids.is_empty() {
-        app.say(Tone::Plain, "the row under the cursor has gone; choose one");
+        app.notify(Tone::Plain, "the row under the cursor has gone; choose one");
         return;
     }
     let mut ids: Vec<JobId> = ids.iter().filter_map(|id| id.parse().ok()).collect();
@@ -129,7 +129,7 @@ pub(crate) fn ask_for_jobs(
     effects: &mut Vec<Effect>,
 ) {
     if app.link.is_down() {
-        app.say(Tone::Bad, "no server answers: nothing can be changed now");
+        app.notify(Tone::Bad, "no server answers: nothing can be changed now");
         return;
     }
     let target = |id: &JobId| {
@@ -151,7 +151,7 @@ pub(crate) fn ask_for_jobs(
             Verb::CancelJobs => format!("{} is {} already", only.id, status.words()),
             _ => format!("{} is {}: only what has ended is retried", only.id, status.words()),
         };
-        app.say(Tone::Plain, why);
+        app.notify(Tone::Plain, why);
         return;
     }
     open(app, verb, targets, None, effects);
@@ -178,7 +178,7 @@ fn dead(app: &mut App, verb: Verb, effects: &mut Vec<Effect>) {
     };
     let targets: Vec<Target> = letters.iter().map(|one| job_target(app, &one.job)).collect();
     if targets.is_empty() {
-        app.say(Tone::Plain, "the row under the cursor has gone; choose one");
+        app.notify(Tone::Plain, "the row under the cursor has gone; choose one");
         return;
     }
     open(app, verb, targets, None, effects);
@@ -294,11 +294,11 @@ pub(crate) fn key(app: &mut App, key: &KeyEvent, effects: &mut Vec<Effect>) {
         Reply::Open => {}
         Reply::Keep => {
             app.question = None;
-            app.say(Tone::Plain, "nothing was changed");
+            app.notify(Tone::Plain, "nothing was changed");
         }
         Reply::Confirm if app.link.is_down() => {
             app.question = None;
-            app.say(Tone::Bad, "no server answers: nothing was changed");
+            app.notify(Tone::Bad, "no server answers: nothing was changed");
         }
         Reply::Confirm => {
             let Some(question) = app.question.take() else { return };
@@ -311,7 +311,7 @@ fn carry_out(app: &mut App, question: Question, effects: &mut Vec<Effect>) {
     let number = app.next_number();
     let requests = requests(&question, app.options.by.clone());
     let command = command(&question);
-    app.say(Tone::Plain, format!("{} …", question.verb.word()));
+    app.notify(Tone::Plain, format!("{} …", question.verb.word()));
     app.changes.push(Change {
         number,
         verb: question.verb,
@@ -459,7 +459,7 @@ pub(crate) fn answered(
     }
     let took = format_duration(now.saturating_sub(change.started));
     let (tone, text) = outcome(change, &took);
-    app.say(tone, text);
+    app.notify(tone, text);
     polls::reload(app);
     polls::ask(app, effects);
 }
@@ -486,7 +486,7 @@ fn note_jobs(result: &mut ChangeResult, answer: &ChangeAnswer) {
     }
 }
 
-/// What is said about a change that has ended.
+/// The message about a change that has ended.
 pub(crate) fn outcome(change: &Change, took: &str) -> (Tone, String) {
     let word = change.verb.word();
     let result = &change.result;

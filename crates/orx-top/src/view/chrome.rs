@@ -218,16 +218,16 @@ pub(crate) fn tabs(app: &App, area: Rect, buffer: &mut Buffer) {
     }
 }
 
-/// The last lines: what was said or is being typed, and the keys. Returns the place of the cursor.
+/// The last lines: the message or what is being typed, and the keys. Returns the place of the cursor.
 pub(crate) fn bottom(app: &App, areas: &Areas, buffer: &mut Buffer) -> Option<Position> {
     // A narrow terminal has one line for both.
     let alone = areas.message.height == 0;
-    let said = if alone { areas.hints } else { areas.message };
+    let message_area = if alone { areas.hints } else { areas.message };
     if let Some(prompt) = &app.prompt {
         if !alone {
             hints(app, areas.hints, buffer);
         }
-        return Some(prompt_line(app, prompt, said, buffer));
+        return Some(prompt_line(app, prompt, message_area, buffer));
     }
     let light = app.question.as_ref().is_some_and(crate::state::question::Question::is_light);
     if !(alone && (app.message.is_some() || light)) {
@@ -245,7 +245,14 @@ pub(crate) fn bottom(app: &App, areas: &Areas, buffer: &mut Buffer) -> Option<Po
             if message.tone == Tone::Good && app.changes.last().is_some_and(|one| one.open == 0) {
                 spans.push(Span::styled("    ! shows the command", app.look.dim()));
             }
-            line_at(app, &Line::from(spans), said.x, said.y, said.width, buffer);
+            line_at(
+                app,
+                &Line::from(spans),
+                message_area.x,
+                message_area.y,
+                message_area.width,
+                buffer,
+            );
         }
         _ if light || alone => {}
         _ => {
@@ -259,11 +266,11 @@ pub(crate) fn bottom(app: &App, areas: &Areas, buffer: &mut Buffer) -> Option<Po
                     hint.unwrap_or_default()
                 );
                 let line = Line::styled(clean_line(&text).into_owned(), app.look.warning());
-                line_at(app, &line, said.x, said.y, said.width, buffer);
+                line_at(app, &line, message_area.x, message_area.y, message_area.width, buffer);
             } else {
                 let status = super::lists::status_line(app);
                 let line = Line::styled(format!(" {status}"), app.look.dim());
-                line_at(app, &line, said.x, said.y, said.width, buffer);
+                line_at(app, &line, message_area.x, message_area.y, message_area.width, buffer);
             }
         }
     }

@@ -202,8 +202,8 @@ fn progress(app: &App, job: &Job, width: usize) -> Option<Line<'static>> {
     let share = progress.percent / 100.0;
     let bar = app.look.gauge(share, (width / 3).max(10));
     let mut text = format!("  {:.0}%", progress.percent);
-    if let Some(said) = &progress.text {
-        text.push_str(&format!("  \"{}\"", clean_line(said)));
+    if let Some(note) = &progress.text {
+        text.push_str(&format!("  \"{}\"", clean_line(note)));
     }
     if let (Some(since), true) = (live.started_at, share > 0.02 && share < 1.0) {
         let ran = app.server_now().saturating_since(since).as_secs_f64();
