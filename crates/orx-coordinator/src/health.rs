@@ -1,5 +1,6 @@
 //! Tracks whether the store takes writes. A service reports a failed write here; one task then checks the
-//! store until it takes writes again, and publishes its condition to the clients that wait for jobs.
+//! store until it takes writes again, and publishes its condition to the clients that wait for jobs. Writes
+//! that only take long are tracked as well, because heartbeats wait behind them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -25,11 +26,60 @@ pub(crate) struct Health {
     doubted: Notify,
     /// When it last took writes again, on the monotonic clock in milliseconds.
     back: AtomicU64,
+    /// The writes under way that [`Self::watch_write`] watches: when each began, and its number.
+    under_way: Mutex<(Vec<(u64, Duration)>, u64)>,
+}
+
+/// A write under way. Ends when dropped.
+pub(crate) struct WatchedWrite<'a> {
+    context: &'a Context,
+    number: u64,
+    began: Duration,
+}
+
+impl Drop for WatchedWrite<'_> {
+    fn drop(&mut self) {
+        let health = &self.context.health;
+        health.under_way.lock().0.retain(|(number, _)| *number != self.number);
+        let now = self.context.now();
+        if now.mono.saturating_sub(self.began) >= self.context.settings.heartbeat {
+            health.count_silence_from(now);
+        }
+    }
 }
 
 impl Health {
     pub(crate) fn new(wakeups: Wakeups) -> Self {
-        Self { wakeups, since: Mutex::default(), doubted: Notify::new(), back: AtomicU64::new(0) }
+        Self {
+            wakeups,
+            since: Mutex::default(),
+            doubted: Notify::new(),
+            back: AtomicU64::new(0),
+            under_way: Mutex::default(),
+        }
+    }
+
+    /// Watches a write that records heartbeats, or that takes as long as one that does. If it takes longer
+    /// than the interval of heartbeats, those that came meanwhile could not be recorded in time.
+    pub(crate) fn watch_write(context: &Context) -> WatchedWrite<'_> {
+        let began = context.now().mono;
+        let mut under_way = context.health.under_way.lock();
+        under_way.1 += 1;
+        let number = under_way.1;
+        under_way.0.push((number, began));
+        WatchedWrite { context, number, began }
+    }
+
+    /// Whether heartbeats may wait to be recorded for longer than their interval: the store failed and took
+    /// no write since, or a watched write has been under way for that long.
+    pub(crate) fn holds_up_heartbeats(&self, now: Duration, heartbeat: Duration) -> bool {
+        let is_slow = |(_, began): &(u64, Duration)| now.saturating_sub(*began) >= heartbeat;
+        self.is_doubted() || self.under_way.lock().0.iter().any(is_slow)
+    }
+
+    fn count_silence_from(&self, now: Now) {
+        let ms = u64::try_from(now.mono.as_millis()).unwrap_or(u64::MAX);
+        self.back.fetch_max(ms, Ordering::AcqRel);
     }
 
     /// A call failed, and its service will retry it. `now`: both clocks at the failure.
@@ -68,8 +118,7 @@ impl Health {
         tracing::info!("the store takes writes again");
         // A shorter outage fails one heartbeat at most, and no lease runs out.
         if now.mono.saturating_sub(since) >= heartbeat {
-            let ms = u64::try_from(now.mono.as_millis()).unwrap_or(u64::MAX);
-            self.back.store(ms, Ordering::Release);
+            self.count_silence_from(now);
         }
     }
 }

@@ -17,7 +17,7 @@ use rand::rngs::StdRng;
 use tokio::sync::{mpsc, oneshot};
 
 use super::plan;
-use crate::health::is_the_end;
+use crate::health::{Health, is_the_end};
 use crate::{Context, Now};
 
 /// Calls that wait at most, and that are answered together.
@@ -175,7 +175,10 @@ impl Answering {
     }
 
     async fn answer_batch(&mut self, calls: Vec<GatewayCall>) -> Result<(), StoreError> {
-        let now = self.context.now();
+        let context = Arc::clone(&self.context);
+        // The calls that come meanwhile wait for this batch.
+        let _write = Health::watch_write(&context);
+        let now = context.now();
         let (mut known, mut reports) = (Vec::new(), Vec::new());
         for call in calls {
             match self.report(&call) {

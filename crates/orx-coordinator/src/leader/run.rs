@@ -15,7 +15,7 @@ use super::election::{Election, Turn};
 use super::janitor::Janitor;
 use super::monitor::run::Monitor;
 use super::scheduler::run::Scheduler;
-use crate::health::is_the_end;
+use crate::health::{Health, is_the_end};
 use crate::{Context, Now};
 
 /// At the end of a term, time for the duties to finish what is under way.
@@ -157,7 +157,10 @@ impl Leader {
     /// Asks the store for the lease. Returns a term that begins.
     async fn ask(&mut self) -> Result<Option<Term>> {
         let asked: Now = self.context.now();
-        let store = Arc::clone(&self.context.store);
+        let context = Arc::clone(&self.context);
+        // A store that is slow here is slow for the heartbeats that other nodes write.
+        let _write = Health::watch_write(&context);
+        let store = Arc::clone(&context.store);
         let request = self.election.request();
         let mut asking = std::pin::pin!(store.lead(request, asked.wall));
         let trust = self.term.and(self.election.trusted_until());

@@ -285,7 +285,7 @@ impl Stepped {
     pub(crate) fn monitor(&mut self, now: Now) -> Result<Outbox, StoreError> {
         self.at(now);
         if let Some(duties) = &mut self.duties {
-            done(duties.monitor.round())?;
+            done(duties.monitor.round(now.mono))?;
             done(duties.scheduler.read_afresh(now))?;
         }
         self.take_wakeups();

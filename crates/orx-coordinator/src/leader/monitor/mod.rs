@@ -4,3 +4,5 @@ pub mod plan;
 #[cfg(test)]
 mod plan_tests;
 pub mod run;
+#[cfg(test)]
+mod run_tests;

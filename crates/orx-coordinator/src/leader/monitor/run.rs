@@ -82,9 +82,9 @@ impl Monitor {
                 () = self.context.wakeups.wait_for_workers() => true,
                 () = tokio::time::sleep(wait) => false,
             };
-            self.notice_suspension();
+            let began = self.notice_suspension();
             let all = self.context.wakes.take_round() || !woken;
-            let done = if all { self.round().await } else { self.read_workers().await };
+            let done = if all { self.round(began).await } else { self.read_workers().await };
             match done {
                 Ok(()) => backoff.succeeded(),
                 Err(error) if is_over(&error) => return Err(error),
@@ -157,11 +157,12 @@ impl Monitor {
         Ok(())
     }
 
-    /// The round: leases, timeouts, and a comparison with the store.
+    /// The round: leases, timeouts, and a comparison with the store. `began`: when the caller last knew that
+    /// this process was not suspended, on the monotonic clock.
     ///
     /// # Errors
     /// Of the store, from a read or a write. The caller repeats the round.
-    pub async fn round(&mut self) -> Result<()> {
+    pub async fn round(&mut self, began: Duration) -> Result<()> {
         let context = Arc::clone(&self.context);
         if context.lead.term(context.now().mono) != Some(self.term) {
             return Err(StoreError::Deposed);
@@ -173,8 +174,15 @@ impl Monitor {
         context.slots().finish_read(LiveReader::Monitor, &live, now);
         context.wakes.dispatcher.notify_one();
         self.watchlist.update_attempts(&live, now);
-        // While the store does not answer no heartbeat can be recorded.
-        if !context.health.is_doubted() {
+        let heartbeat = context.settings.heartbeat;
+        if now.mono.saturating_sub(began) >= heartbeat {
+            // The reads took too long, or this process was suspended during one. What they show is old.
+            self.watchlist.count_silence_from(now.mono);
+        }
+        // A write that took long may have ended after the rows were read.
+        self.watchlist.count_silence_from(context.health.back_at());
+        // While heartbeats wait to be recorded, silence proves nothing.
+        if !context.health.holds_up_heartbeats(now.mono, heartbeat) {
             for worker in self.watchlist.lost(now) {
                 tracing::warn!(worker = %worker, "worker lost: no heartbeat within its lease");
                 let with = self.watchlist.lost_with(worker);
@@ -196,14 +204,15 @@ impl Monitor {
     }
 
     /// Detects that this process was suspended: more than its period has passed since the last round. It
-    /// could not record heartbeats meanwhile.
-    fn notice_suspension(&mut self) {
+    /// could not record heartbeats meanwhile. Returns the time of the check, on the monotonic clock.
+    fn notice_suspension(&mut self) -> Duration {
         let (now, settings) = (self.context.now(), &self.context.settings);
         if now.mono > self.last_round + settings.monitor + settings.heartbeat {
             let ms = now.mono.saturating_sub(self.last_round).as_millis();
             tracing::warn!(ms, "this process was suspended: the leases of workers begin anew");
             self.watchlist.count_silence_from(now.mono);
         }
+        now.mono
     }
 
     /// Records that the attempts of a worker are lost, and removes the worker from the tables of this node.
