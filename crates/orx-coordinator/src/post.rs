@@ -22,10 +22,10 @@ const QUEUE_MOST: usize = 64;
 /// Cheap to clone; all clones are one.
 #[derive(Clone)]
 pub(crate) struct Post {
-    inner: Arc<Inner>,
+    inner: Arc<PostShared>,
 }
 
-struct Inner {
+struct PostShared {
     transport: Arc<dyn Transport>,
     node: Incarnation,
     state: Mutex<SendQueues>,
@@ -42,7 +42,7 @@ impl Post {
     pub(crate) fn new(transport: Arc<dyn Transport>, node: Incarnation, seed: u64) -> Self {
         let state = SendQueues { rng: StdRng::seed_from_u64(seed), waiting: BTreeMap::new() };
         let tasks = TaskTracker::new();
-        Self { inner: Arc::new(Inner { transport, node, state: Mutex::new(state), tasks }) }
+        Self { inner: Arc::new(PostShared { transport, node, state: Mutex::new(state), tasks }) }
     }
 
     /// Sends each worker its messages in order, as one batch.

@@ -70,10 +70,10 @@ const BATCH: usize = 512;
 /// The feed of one node. Cheap to clone; all clones share the same events.
 #[derive(Clone)]
 pub struct Feed {
-    inner: Arc<Inner>,
+    inner: Arc<FeedShared>,
 }
 
-struct Inner {
+struct FeedShared {
     node: Incarnation,
     state: Mutex<FeedState>,
     /// Wakes the readers that do not name jobs.
@@ -127,7 +127,7 @@ impl Feed {
     pub fn keeping(node: Incarnation, events: usize) -> Self {
         let state = FeedState { ring: Ring::new(events.max(1)), bells: HashMap::new() };
         let published = watch::Sender::new(());
-        Self { inner: Arc::new(Inner { node, state: Mutex::new(state), published }) }
+        Self { inner: Arc::new(FeedShared { node, state: Mutex::new(state), published }) }
     }
 
     /// The incarnation of the node.

@@ -345,9 +345,9 @@ pub(crate) fn days_of(month: u32) -> u32 {
 
 /// A parsed cron expression. Equal where the text is equal; cheap to clone.
 #[derive(Clone)]
-pub struct Cron(Arc<Inner>);
+pub struct Cron(Arc<ParsedCron>);
 
-struct Inner {
+struct ParsedCron {
     expr: CronExpr,
     fields: Fields,
     walls: Walls,
@@ -404,7 +404,7 @@ impl FromStr for Cron {
         let Some(walls) = Walls::new(&fields) else {
             return Err(CronError::Never { found: shown(&text) });
         };
-        Ok(Self(Arc::new(Inner { expr: text.as_str().into(), fields, walls })))
+        Ok(Self(Arc::new(ParsedCron { expr: text.as_str().into(), fields, walls })))
     }
 }
 

@@ -104,7 +104,7 @@ fn fire(record: &ScheduleRecord) -> Firing {
         on_failure: None,
     };
     Firing {
-        basis: record.basis(),
+        expected: record.expected(),
         runs: vec![run],
         rows: Vec::new(),
         alerts: Vec::new(),

@@ -35,7 +35,7 @@ pub(crate) fn status_of(code: i64) -> Option<JobStatus> {
 }
 
 /// Priority rank as the column `urgency` holds it: 0 for critical, higher for less important jobs.
-pub(crate) fn urgency(priority: Priority) -> i64 {
+pub(crate) fn priority_rank(priority: Priority) -> i64 {
     i64::from(Priority::Critical.rank()) - i64::from(priority.rank())
 }
 

@@ -11,7 +11,7 @@ use orx_model::mask::is_secret_key;
 use orx_model::wire::StatusCounts;
 use orx_model::{JobSpec, JobStatus, Name};
 
-use crate::codec::{status_code, urgency};
+use crate::codec::{priority_rank, status_code};
 
 /// Jobs that one page, or one count, may look at.
 pub(crate) const SCAN_MAX: u64 = 200_000;
@@ -128,8 +128,8 @@ pub(crate) fn plan<D: Dialect>(
     if filter.statuses().is_some_and(|statuses| statuses.is_empty()) {
         return None;
     }
-    let lanes = lanes.and_then(|all| Lanes::of(filter, all));
-    if lanes.as_ref().is_some_and(Lanes::is_empty) {
+    let lanes = lanes.and_then(|all| MatchingLanes::of(filter, all));
+    if lanes.as_ref().is_some_and(MatchingLanes::is_empty) {
         return None;
     }
     let conditions = conditions(filter, lanes.as_ref());
@@ -195,13 +195,13 @@ fn with_unindexed(mut sources: Vec<Source>) -> Vec<Source> {
 }
 
 /// The lanes whose jobs may match.
-struct Lanes<'l> {
+struct MatchingLanes<'l> {
     handlers: Vec<i64>,
     commands: Vec<i64>,
     queues: BTreeSet<&'l str>,
 }
 
-impl<'l> Lanes<'l> {
+impl<'l> MatchingLanes<'l> {
     /// `None` if the filter excludes no lane.
     fn of(filter: &Filter, all: &'l [LaneRow]) -> Option<Self> {
         let mut lanes =
@@ -253,7 +253,7 @@ fn may_hold(filter: &Filter, lane: &LaneRow) -> bool {
     })
 }
 
-fn conditions(filter: &Filter, lanes: Option<&Lanes<'_>>) -> String {
+fn conditions(filter: &Filter, lanes: Option<&MatchingLanes<'_>>) -> String {
     let mut and = String::new();
     let list = |numbers: &mut dyn Iterator<Item = i64>| {
         let numbers: Vec<String> = numbers.map(|number| number.to_string()).collect();
@@ -270,7 +270,7 @@ fn conditions(filter: &Filter, lanes: Option<&Lanes<'_>>) -> String {
     for term in filter.terms.iter().filter(|term| !term.negated) {
         match &term.test {
             Test::Priority(priorities) => {
-                let codes = list(&mut priorities.iter().map(|priority| urgency(*priority)));
+                let codes = list(&mut priorities.iter().map(|priority| priority_rank(*priority)));
                 let _ = write!(and, " AND j.urgency IN ({codes})");
             }
             Test::Since(at) => {

@@ -42,7 +42,7 @@ struct LaneReader {
 
 /// The next rows to read of a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Want {
+pub(crate) struct LaneWindow {
     /// Names the lane to [`Merge::feed`].
     pub(crate) number: usize,
     /// Id of the lane in the store.
@@ -172,18 +172,18 @@ impl Merge {
     }
 
     /// Every lane to read before [`Self::next`] can return a job.
-    pub(crate) fn wants(&self) -> Vec<Want> {
+    pub(crate) fn wants(&self) -> Vec<LaneWindow> {
         self.wanted.iter().map(|number| self.want_of(*number)).collect()
     }
 
     /// One of [`Self::wants`].
-    pub(crate) fn want(&self) -> Option<Want> {
+    pub(crate) fn want(&self) -> Option<LaneWindow> {
         self.wanted.last().map(|number| self.want_of(*number))
     }
 
-    fn want_of(&self, number: usize) -> Want {
+    fn want_of(&self, number: usize) -> LaneWindow {
         let reader = &self.lanes[number];
-        Want { number, lane: reader.id, after: reader.last }
+        LaneWindow { number, lane: reader.id, after: reader.last }
     }
 
     /// Lanes without a job beyond those that [`Self::next`] returned.
@@ -298,7 +298,7 @@ mod tests {
         merge.feed(1, vec![(2, 5, 2)], true);
         assert_eq!(merge.next().map(|next| next.job), Some(1));
         assert_eq!(merge.next(), None);
-        assert_eq!(merge.wants(), [Want { number: 0, lane: 1, after: (2, 1, 1) }]);
+        assert_eq!(merge.wants(), [LaneWindow { number: 0, lane: 1, after: (2, 1, 1) }]);
         merge.feed(0, vec![(2, 4, 3)], true);
         assert_eq!(merge.next().map(|next| next.job), Some(3));
         assert_eq!(merge.next().map(|next| next.job), Some(2));

@@ -2,7 +2,7 @@
 
 use orx_model::{Capabilities, ExecutionId, Incarnation, Lane};
 
-use crate::lane_merge::{Given, Merge, ReadyOrder, START, Takers, Want};
+use crate::lane_merge::{Given, LaneWindow, Merge, ReadyOrder, START, Takers};
 use crate::{CLAIM_MOST, ClaimRequest};
 
 fn lane(handler: &str) -> Lane {
@@ -100,7 +100,7 @@ fn run(merge: &mut Merge) -> Vec<i64> {
 fn the_job_that_is_returned_names_its_lane_and_due_time() {
     let requests = [worker(&["a"], 1, 0, 0)];
     let mut merge = Merge::new(&requests, [(&lane("a"), 7)].into_iter());
-    assert_eq!(merge.want(), Some(Want { number: 0, lane: 7, after: START }));
+    assert_eq!(merge.want(), Some(LaneWindow { number: 0, lane: 7, after: START }));
     merge.feed(0, vec![(1, 50, 3)], true);
     let next = merge.next().expect("a job");
     assert_eq!((next.job, next.run_at, next.lane), (3, 50, 7));
@@ -112,7 +112,7 @@ fn lanes_that_only_full_workers_take_are_not_read() {
     let requests = [worker(&["a"], 0, 0, 0), worker(&["b"], 1, 0, 0)];
     let (a, b) = (lane("a"), lane("b"));
     let merge = Merge::new(&requests, [(&a, 1), (&b, 2)].into_iter());
-    assert_eq!(merge.wants(), [Want { number: 0, lane: 2, after: START }]);
+    assert_eq!(merge.wants(), [LaneWindow { number: 0, lane: 2, after: START }]);
 }
 
 #[test]

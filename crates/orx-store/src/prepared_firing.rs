@@ -11,7 +11,7 @@ use crate::{
 /// A [`Firing`] that the calling task has serialized, so that the writer only writes.
 #[derive(Debug)]
 pub(crate) struct PreparedFiring {
-    pub(crate) basis: ExpectedVersion,
+    pub(crate) expected: ExpectedVersion,
     pub(crate) runs: Vec<NewRun>,
     pub(crate) rows: Vec<Slot>,
     pub(crate) alerts: Vec<PreparedJob>,
@@ -41,7 +41,7 @@ impl PreparedFiring {
             })
         };
         Ok(Self {
-            basis: fire.basis,
+            expected: fire.expected,
             runs: fire.runs.into_iter().map(run).collect::<Result<_, serde_json::Error>>()?,
             rows: fire.rows,
             alerts: fire.alerts.into_iter().map(PreparedJob::new).collect::<Result<_, _>>()?,

@@ -165,12 +165,12 @@ impl ScheduleRecord {
             on_failure: self.plan.templates.on_failure.clone(),
         };
         let (rows, alerts) = (Vec::new(), Vec::new());
-        Firing { basis: self.basis(), runs: vec![run], rows, alerts, to: None }
+        Firing { expected: self.expected(), runs: vec![run], rows, alerts, to: None }
     }
 
     /// The state of the schedule that a change based on this record requires.
     #[must_use]
-    pub fn basis(&self) -> ExpectedVersion {
+    pub fn expected(&self) -> ExpectedVersion {
         ExpectedVersion {
             id: self.id().clone(),
             version: self.version,
@@ -227,7 +227,7 @@ pub struct Run {
 #[derive(Debug, Clone)]
 pub struct Firing {
     /// The state that the firing requires.
-    pub basis: ExpectedVersion,
+    pub expected: ExpectedVersion,
     /// Oldest slot first.
     pub runs: Vec<Run>,
     /// Ledger rows of slots without a job.
@@ -251,7 +251,7 @@ pub struct Fired {
 #[derive(Debug, Clone)]
 pub struct Rewind {
     /// The state that the rewind requires.
-    pub basis: ExpectedVersion,
+    pub expected: ExpectedVersion,
     /// The ledger row that records the change of the clock.
     pub row: Slot,
     /// The new position.
@@ -413,12 +413,12 @@ pub trait Schedules: Dispatching {
     async fn schedules_ahead(&self, of: Timestamp, limit: u32) -> Result<Vec<ScheduleRecord>>;
 
     /// Leader only. Durable. Deletes ledger rows without a job after the new position, and moves later
-    /// recording times back to it. Returns for each rewind, in order, whether its basis held and it was
+    /// recording times back to it. Returns for each rewind, in order, whether its expected version held and it was
     /// made.
     async fn rewind(&self, rewinds: Vec<Rewind>, term: Term, now: Timestamp) -> Result<Vec<bool>>;
 
     /// Durable. Leader only with a term; without one, for a person. Returns for each firing, in order,
-    /// the jobs that it made. `None`: the basis does not hold, or a slot of its runs has a job, and
+    /// the jobs that it made. `None`: the expected version is not the current one, or a slot of its runs has a job, and
     /// nothing was changed; so no slot runs twice. A row replaces a row of the same slot that has no
     /// job. If a batch has several firings of one schedule, only the first takes effect.
     async fn fire(

@@ -48,7 +48,7 @@ impl Found {
 
 /// The next window to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Want {
+pub(crate) struct WindowRequest {
     pub(crate) after: Option<JobId>,
     pub(crate) rows: u64,
     pub(crate) reads: Reads,
@@ -77,7 +77,7 @@ pub(crate) struct Walk {
     limit: u64,
     /// Collects the matching jobs; a count does not.
     keeps: bool,
-    want: Want,
+    want: WindowRequest,
     looked: u64,
     matched: u64,
     rows: Vec<Found>,
@@ -93,16 +93,16 @@ impl Walk {
         // Without a filter every job belongs to the page.
         let least = if request.filter.terms.is_empty() { 1 } else { FIRST_ROWS };
         let rows = (limit + 1).clamp(least, WINDOW_ROWS);
-        let first = Want { after: request.after, rows, reads: Reads::Point };
+        let first = WindowRequest { after: request.after, rows, reads: Reads::Point };
         Self { oldest_first: request.oldest_first, ..Self::new(request.filter, limit, first, now) }
     }
 
     pub(crate) fn count(filter: Filter, most: u64, now: Timestamp) -> Self {
-        let first = Want { after: None, rows: WINDOW_ROWS, reads: Reads::Scan };
+        let first = WindowRequest { after: None, rows: WINDOW_ROWS, reads: Reads::Scan };
         Self { keeps: false, ..Self::new(filter, most, first, now) }
     }
 
-    fn new(filter: Filter, limit: u64, want: Want, now: Timestamp) -> Self {
+    fn new(filter: Filter, limit: u64, want: WindowRequest, now: Timestamp) -> Self {
         Self {
             filter,
             now,
@@ -129,10 +129,10 @@ impl Walk {
     }
 
     /// The next window to read; `None` at the end of the walk.
-    pub(crate) fn want(&self) -> Option<Want> {
+    pub(crate) fn want(&self) -> Option<WindowRequest> {
         let rows = self.want.rows.min(SCAN_MAX.saturating_sub(self.looked));
         let over = self.full || self.ended || self.late || rows == 0;
-        (!over).then_some(Want { rows, ..self.want })
+        (!over).then_some(WindowRequest { rows, ..self.want })
     }
 
     /// Matches a window that was read as a whole.
@@ -158,7 +158,7 @@ impl Walk {
 
     pub(crate) fn end_window(&mut self, ended: bool) {
         self.ended = ended;
-        self.want = Want { after: self.want.after, rows: WINDOW_ROWS, reads: Reads::Scan };
+        self.want = WindowRequest { after: self.want.after, rows: WINDOW_ROWS, reads: Reads::Scan };
     }
 
     /// Returns whether the walk continues.

@@ -49,7 +49,7 @@ impl ControlPanel {
     }
 
     async fn fire_manually(&self, fire: Firing, now: Timestamp) -> Result<Option<Vec<JobId>>> {
-        let schedule = fire.basis.id.clone();
+        let schedule = fire.expected.id.clone();
         let runs: Vec<(Name, Name)> =
             fire.runs.iter().map(|run| (run.job.name.clone(), run.job.queue.clone())).collect();
         let fired = self.store().fire(vec![fire], None, now).await.map_err(store_problem)?;
@@ -116,7 +116,7 @@ impl ControlPanel {
                 return Ok(answer);
             }
             let fire = Firing {
-                basis: record.basis(),
+                expected: record.expected(),
                 runs: backfill_runs(&record, &wanted, now),
                 rows: rest_of_ranges(record.plan.spec.timing(), &ledger, &wanted),
                 alerts: Vec::new(),

@@ -451,7 +451,7 @@ pub(crate) fn fire_again(world: &World, fires: &[Firing], term: Term, now: Times
                 Some(Bug::SlotTwice) => again.push(job.clone()),
                 Some(Bug::SlotAfterFailover) => {
                     let fired = (term.epoch, job.clone());
-                    let before = world.bug_state().fired.insert(fire.basis.id.clone(), fired);
+                    let before = world.bug_state().fired.insert(fire.expected.id.clone(), fired);
                     let others = before.filter(|(epoch, _)| *epoch != term.epoch);
                     again.extend(others.map(|(_, job)| job));
                 }

@@ -55,7 +55,7 @@ impl Schedules for Shim {
     ) -> Result<Vec<Option<Fired>>> {
         let is_refused = {
             let refused = self.refused.lock();
-            fires.iter().any(|fire| refused.contains(&fire.basis.id))
+            fires.iter().any(|fire| refused.contains(&fire.expected.id))
         };
         if is_refused {
             return Err(StoreError::Backend { action: "fire", source: "it does not fit".into() });

@@ -31,17 +31,22 @@ impl Jobs for Memory {
                 });
                 continue;
             }
-            let kept = job.spec.key.as_ref().and_then(|key| state.kept_keys.get(key).cloned());
-            if let Some(kept) = kept {
-                if kept.kept_until > now {
-                    answers.push(if kept.hash == job.key_hash {
-                        Enqueued::Existing { id: kept.job, status: kept.status }
+            let retained =
+                job.spec.key.as_ref().and_then(|key| state.retained_keys.get(key).cloned());
+            if let Some(retained) = retained {
+                if retained.kept_until > now {
+                    answers.push(if retained.hash == job.key_hash {
+                        Enqueued::Existing { id: retained.job, status: retained.status }
                     } else {
-                        Enqueued::KeyConflict { id: kept.job, status: kept.status, hash: kept.hash }
+                        Enqueued::KeyConflict {
+                            id: retained.job,
+                            status: retained.status,
+                            hash: retained.hash,
+                        }
                     });
                     continue;
                 }
-                state.kept_keys.remove(&kept.key);
+                state.retained_keys.remove(&retained.key);
             }
             let status = match job.run_at {
                 Some(run_at) if run_at > now => JobStatus::Scheduled,

@@ -64,11 +64,11 @@ struct State {
     jobs: BTreeMap<JobId, Entry>,
     keys: BTreeMap<String, JobId>,
     /// Keys of pruned jobs.
-    kept_keys: BTreeMap<String, RetainedKey>,
+    retained_keys: BTreeMap<String, RetainedKey>,
     home: Home,
     dead: BTreeMap<JobId, (DeadReason, Timestamp)>,
     logs: BTreeMap<(JobId, u32, u64), LogChunk>,
-    workers: BTreeMap<Incarnation, WorkerRow>,
+    workers: BTreeMap<Incarnation, StoredWorker>,
     nodes: BTreeMap<Incarnation, (NodeReport, Timestamp)>,
     epoch: u64,
     lease: Option<(Incarnation, Timestamp)>,
@@ -89,7 +89,7 @@ struct Entry {
     ended: Vec<Attempt>,
 }
 
-struct WorkerRow {
+struct StoredWorker {
     report: WorkerReport,
     secret: SecretHash,
     seen_at: Timestamp,

@@ -75,14 +75,14 @@ impl ScheduleTables {
     /// Whether a slot that the firing would run already has a job.
     fn ran_before(&self, fire: &Firing) -> bool {
         let mut slots = fire.runs.iter().filter_map(|run| run.row.as_ref()).map(|row| row.slot);
-        let id = &fire.basis.id;
+        let id = &fire.expected.id;
         slots.any(|slot| {
             self.slots.get(&(id.clone(), slot)).is_some_and(|row| row.outcome.job().is_some())
         })
     }
 
     fn rewind(&mut self, rewind: Rewind) {
-        let (id, to) = (rewind.basis.id, rewind.to);
+        let (id, to) = (rewind.expected.id, rewind.to);
         self.slots.retain(|(schedule, slot), row| {
             let no_job = matches!(row.outcome, SlotOutcome::Missed | SlotOutcome::Skipped { .. });
             *schedule != id || *slot <= to.handled || !no_job
@@ -118,9 +118,9 @@ impl State {
     }
 
     /// Whether the schedule has the expected version, position and last run.
-    fn is_current(&self, basis: &ExpectedVersion) -> bool {
-        let record = self.schedules.schedules.get(&basis.id);
-        record.is_some_and(|record| self.with_run_status(record).basis() == *basis)
+    fn is_current(&self, expected: &ExpectedVersion) -> bool {
+        let record = self.schedules.schedules.get(&expected.id);
+        record.is_some_and(|record| self.with_run_status(record).expected() == *expected)
     }
 
     /// Adds a dependency on a job that may have ended.
@@ -152,8 +152,8 @@ impl State {
     }
 
     fn fire_one(&mut self, fire: Firing, by: Option<Term>, now: Timestamp) -> Fired {
-        let id = fire.basis.id.clone();
-        let last = fire.basis.last_run.map(|(job, _)| job);
+        let id = fire.expected.id.clone();
+        let last = fire.expected.last_run.map(|(job, _)| job);
         let mut jobs: Vec<JobId> = Vec::new();
         let for_slots = fire.runs.iter().filter(|run| run.row.is_some()).count();
         for run in fire.runs {
@@ -344,10 +344,10 @@ impl Schedules for Memory {
         state.leads(term)?;
         let mut answers = Vec::new();
         for rewind in rewinds {
-            let record = state.schedules.schedules.get(&rewind.basis.id);
+            let record = state.schedules.schedules.get(&rewind.expected.id);
             let current = record.is_some_and(|record| {
-                record.version == rewind.basis.version
-                    && record.plan.position.handled == rewind.basis.handled
+                record.version == rewind.expected.version
+                    && record.plan.position.handled == rewind.expected.handled
             });
             if current {
                 state.schedules.rewind(rewind);
@@ -370,8 +370,8 @@ impl Schedules for Memory {
         let mut seen = BTreeSet::new();
         let mut answers = Vec::new();
         for fire in fires {
-            let first = seen.insert(fire.basis.id.clone());
-            let current = first && state.is_current(&fire.basis);
+            let first = seen.insert(fire.expected.id.clone());
+            let current = first && state.is_current(&fire.expected);
             let applies = current && !state.schedules.ran_before(&fire);
             answers.push(applies.then(|| state.fire_one(fire, term, now)));
         }

@@ -13,7 +13,7 @@ impl StoreCopy for Memory {
         Ok(RowCounts {
             attempts: state.jobs.values().map(|entry| entry.ended.len() as u64).sum(),
             log_chunks: state.logs.len() as u64,
-            keys: state.kept_keys.len() as u64,
+            keys: state.retained_keys.len() as u64,
             slots: state.schedules.slots.len() as u64,
             dependencies: state.schedules.dependency_rows(),
             tokens: state.tokens.len() as u64,
@@ -59,15 +59,16 @@ impl StoreCopy for Memory {
 
     async fn export_keys(&self, after: Option<String>, limit: u32) -> Result<Vec<RetainedKey>> {
         let state = self.state()?;
-        let above = |kept: &&RetainedKey| after.as_ref().is_none_or(|after| kept.key > *after);
-        Ok(state.kept_keys.values().filter(above).take(limit as usize).cloned().collect())
+        let above =
+            |retained: &&RetainedKey| after.as_ref().is_none_or(|after| retained.key > *after);
+        Ok(state.retained_keys.values().filter(above).take(limit as usize).cloned().collect())
     }
 
     async fn import_keys(&self, keys: Vec<RetainedKey>) -> Result<()> {
         let mut state = self.state()?;
-        for kept in keys {
-            if !state.keys.contains_key(&kept.key) {
-                state.kept_keys.entry(kept.key.clone()).or_insert(kept);
+        for retained in keys {
+            if !state.keys.contains_key(&retained.key) {
+                state.retained_keys.entry(retained.key.clone()).or_insert(retained);
             }
         }
         Ok(())

@@ -57,8 +57,8 @@ impl Upkeep for Memory {
                 let ended = job.state.finished_at.unwrap_or(job.state.created_at);
                 let kept_until = ended.saturating_add(orx_model::limits::KEY_KEPT);
                 let (hash, status) = (key_hash, job.state.status);
-                let kept = RetainedKey { key: key.clone(), job: *id, hash, status, kept_until };
-                state.kept_keys.insert(key, kept);
+                let retained = RetainedKey { key: key.clone(), job: *id, hash, status, kept_until };
+                state.retained_keys.insert(key, retained);
             }
             jobs += 1;
         }
@@ -68,10 +68,11 @@ impl Upkeep for Memory {
     async fn forget_keys(&self, now: Timestamp, limit: u32, term: Term) -> Result<u64> {
         let mut state = self.state()?;
         state.leads(term)?;
-        let over = state.kept_keys.values().filter(|kept| kept.kept_until <= now);
-        let over: Vec<String> = over.map(|kept| kept.key.clone()).take(limit as usize).collect();
+        let over = state.retained_keys.values().filter(|retained| retained.kept_until <= now);
+        let over: Vec<String> =
+            over.map(|retained| retained.key.clone()).take(limit as usize).collect();
         for key in &over {
-            state.kept_keys.remove(key);
+            state.retained_keys.remove(key);
         }
         Ok(over.len() as u64)
     }

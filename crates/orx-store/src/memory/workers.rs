@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use orx_model::message::WorkerDirective;
 use orx_model::{Incarnation, SecretHash, Timestamp};
 
-use super::{Memory, WorkerRow};
+use super::{Memory, StoredWorker};
 use crate::{Result, WorkerPut, WorkerRecord, WorkerRemoval, WorkerReport, Workers};
 
 #[async_trait]
@@ -22,7 +22,7 @@ impl Workers for Memory {
                 answers.push(WorkerPut::Unregistered);
                 continue;
             }
-            let row = state.workers.entry(incarnation).or_insert_with(|| WorkerRow {
+            let row = state.workers.entry(incarnation).or_insert_with(|| StoredWorker {
                 report: report.clone(),
                 secret,
                 seen_at: now,

@@ -3,15 +3,15 @@
 use async_trait::async_trait;
 
 use super::db_error::DbResult;
-use super::executor::Kind;
-use super::row::{self, Columns};
-use super::{Inner, Postgres, sql};
+use super::executor::MessageKind;
+use super::row::{self, PgColumns};
+use super::{PgBudget, Postgres, sql};
 use crate::audit::{AUDIT_FOR, AUDIT_FORGET, AUDIT_MOST};
 use crate::codec::integer;
 use crate::columns::Row as _;
 use crate::{Audit, AuditRecord, AuditRequest, Result};
 
-impl Inner {
+impl PgBudget {
     async fn record_change(&self, record: &AuditRecord) -> DbResult<()> {
         let values = [
             ("at", sql::int(record.at.as_millis())),
@@ -27,7 +27,7 @@ impl Inner {
             ("forget", sql::int(i64::from(AUDIT_FORGET))),
         ];
         let message = sql::fill(include_str!("record_change.sql"), values);
-        self.rows(Kind::Durable, message).await.map(drop)
+        self.rows(MessageKind::Durable, message).await.map(drop)
     }
 
     async fn audit(&self, request: &AuditRequest) -> DbResult<Vec<AuditRecord>> {
@@ -42,9 +42,9 @@ impl Inner {
              order by id desc limit :limit",
             values,
         );
-        let rows = self.rows(Kind::Read, message).await?;
+        let rows = self.rows(MessageKind::Read, message).await?;
         row::readable("a record of a change", &rows, |row| {
-            let row = Columns(row);
+            let row = PgColumns(row);
             let text = |column| -> DbResult<Option<String>> {
                 Ok(row.optional_str(column)?.map(str::to_owned))
             };

@@ -12,13 +12,13 @@ use orx_model::outcome::ALONE_FROM;
 use orx_model::{JobEvent, JobId, JobSpec, JobStatus, Timestamp, next};
 
 use super::db_error::{DbError, DbResult};
-use super::executor::Kind;
-use super::row::Columns;
-use super::sql::{Statement, Value};
-use super::{Inner, sql};
+use super::executor::MessageKind;
+use super::row::PgColumns;
+use super::sql::{SqlValue, Statement};
+use super::{PgBudget, sql};
 use crate::codec::{self, integer, over, status_code};
 use crate::columns::Row as _;
-use crate::lane_merge::{Given, Merge, ReadyOrder, Want};
+use crate::lane_merge::{Given, LaneWindow, Merge, ReadyOrder};
 use crate::{ClaimRequest, Claimed, Claims, Term};
 
 /// Maximum number of expired jobs that one claim cancels, so that a claim ends even if every ready job has
@@ -47,7 +47,7 @@ struct Facts {
     alone: bool,
 }
 
-impl Inner {
+impl PgBudget {
     pub(super) async fn claim(
         self: &Arc<Self>,
         requests: &[ClaimRequest],
@@ -61,7 +61,8 @@ impl Inner {
         if chosen.is_empty() && leads {
             return Ok(Claims::default());
         }
-        let rows = self.rows(Kind::Unsynced, statement(&chosen, requests, term, now)?).await?;
+        let rows =
+            self.rows(MessageKind::Unsynced, statement(&chosen, requests, term, now)?).await?;
         if rows.is_empty() {
             return Err(DbError::Deposed);
         }
@@ -71,7 +72,7 @@ impl Inner {
         self.count();
         let (mut taken, mut expired) = (HashMap::new(), Vec::new());
         for row in &rows {
-            let row = Columns(row);
+            let row = PgColumns(row);
             if let Some(job) = row.optional_int(0)? {
                 if row.optional_int(1)?.is_none() {
                     expired.push(JobId(job));
@@ -123,7 +124,7 @@ impl Inner {
         };
         let dispatched = next(JobStatus::Pending, JobEvent::Claim)?;
         let values = [
-            ("lease", Value::Lease(Some(term))),
+            ("lease", SqlValue::Lease(Some(term))),
             ("lanes", sql::ints(lanes.iter().map(|want| want.lane))),
             ("queues", sql::ints(queues)),
             ("known_lanes", sql::int(known as i64)),
@@ -138,10 +139,10 @@ impl Inner {
             ("epoch", sql::int(integer(term.epoch))),
         ];
         let message = sql::fill_again(include_str!("claim_first.sql"), values);
-        let rows = self.rows(Kind::Unsynced, message).await?;
-        let first = Columns(rows.first().ok_or(DbError::Deposed)?);
+        let rows = self.rows(MessageKind::Unsynced, message).await?;
+        let first = PgColumns(rows.first().ok_or(DbError::Deposed)?);
         let mut claimed = Vec::new();
-        for row in rows.iter().map(Columns) {
+        for row in rows.iter().map(PgColumns) {
             let Some(job) = row.optional_int(1)?.map(JobId) else { continue };
             let (attempt, failed) = (row.count(2)?, row.count(3)?);
             // As in `claim`, a job with an unreadable spec is claimed but not returned.
@@ -219,7 +220,7 @@ impl Inner {
     /// Reads the next rows of lanes. Returns the number of lanes, and whether the caller holds the lease.
     async fn read_on(
         &self,
-        wants: &[Want],
+        wants: &[LaneWindow],
         rows: usize,
         term: Term,
         merge: &mut Merge,
@@ -235,10 +236,11 @@ impl Inner {
             ("node", sql::id(term.node.0)),
             ("epoch", sql::int(integer(term.epoch))),
         ];
-        let found =
-            self.rows(Kind::Read, sql::fill_again(include_str!("ready.sql"), values)).await?;
+        let found = self
+            .rows(MessageKind::Read, sql::fill_again(include_str!("ready.sql"), values))
+            .await?;
         let mut read: HashMap<usize, Vec<ReadyOrder>> = HashMap::new();
-        for row in found.iter().map(Columns) {
+        for row in found.iter().map(PgColumns) {
             let Some(job) = row.optional_int(4)? else { continue };
             let order = (row.int(2)?, row.int(3)?, job);
             read.entry(row.count(1)? as usize).or_default().push(order);
@@ -251,7 +253,7 @@ impl Inner {
             let ended = orders.len() < rows;
             merge.feed(want.number, orders, ended);
         }
-        let first = Columns(found.first().ok_or_else(|| DbError::Unreadable("no row".into()))?);
+        let first = PgColumns(found.first().ok_or_else(|| DbError::Unreadable("no row".into()))?);
         Ok((first.count(0)? as usize, first.bool(8)?))
     }
 }
@@ -273,7 +275,7 @@ pub(super) fn statement(
     };
     let reason = |chosen: &Chosen| chosen.gets.is_none().then(|| over(chosen.deadline, now));
     let values = [
-        ("lease", Value::Lease(Some(term))),
+        ("lease", SqlValue::Lease(Some(term))),
         ("jobs", sql::ints(chosen.iter().map(|chosen| chosen.job))),
         ("pending", sql::int(status_code(JobStatus::Pending))),
         ("dispatched", sql::int(status_code(dispatched))),

@@ -4,19 +4,19 @@ use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 use crate::StoreError;
 
-type Source = Box<dyn std::error::Error + Send + Sync>;
+type ErrorSource = Box<dyn std::error::Error + Send + Sync>;
 
 const UNPREPARED: &str = "a proxy does not support prepared statements";
 
 #[derive(Debug)]
 pub(super) enum DbError {
     /// There was no session, so nothing was sent.
-    NotSent(Source),
+    NotSent(ErrorSource),
     /// The session does not have the statement that was prepared in it, so nothing changed: a proxy moved
     /// the message to another session.
     Unprepared,
     /// The session ended during the message, which may have been committed.
-    Lost(Source),
+    Lost(ErrorSource),
     /// The message timed out and its session was closed. It may have been committed.
     Late,
     /// Rolled back by the server because of a conflict with another transaction. The store sends it again.
@@ -26,15 +26,15 @@ pub(super) enum DbError {
     /// Rolled back by the server: its disk is full.
     Full,
     /// Rolled back by the server, which accepts no writes: it is a replica, or its disk fails.
-    ReadOnly(Source),
+    ReadOnly(ErrorSource),
     /// The caller does not hold the lease, so its statement changed nothing.
     Deposed,
     /// The store is closed.
     Closed,
     /// The command itself is invalid and was rolled back.
-    Command(Source),
+    Command(ErrorSource),
     /// The answer does not have the expected form. A write was committed before.
-    Unreadable(Source),
+    Unreadable(ErrorSource),
 }
 
 pub(super) type DbResult<T> = std::result::Result<T, DbError>;

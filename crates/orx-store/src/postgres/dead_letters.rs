@@ -6,15 +6,15 @@ use async_trait::async_trait;
 use orx_model::{JobId, Timestamp};
 
 use super::db_error::DbResult;
-use super::executor::Kind;
-use super::row::Columns;
-use super::{Inner, Postgres, TOO_BROAD, sql};
+use super::executor::MessageKind;
+use super::row::PgColumns;
+use super::{PgBudget, Postgres, TOO_BROAD, sql};
 use crate::codec::integer;
 use crate::columns::Row as _;
 use crate::walk::{Found, Walk};
 use crate::{DeadLetterRow, DeadLetters, ListRequest, Page, Result};
 
-impl Inner {
+impl PgBudget {
     /// `None` if the filter would have to read too many jobs.
     async fn dead_letters(
         &self,
@@ -30,8 +30,8 @@ impl Inner {
             "select count(*) from (select from jobs where dead is not null limit {}) letters",
             integer(most)
         );
-        let rows = self.rows(Kind::Piece, message).await?;
-        Ok(rows.first().map(|row| Columns(row).unsigned(0)).transpose()?.unwrap_or(0))
+        let rows = self.rows(MessageKind::Piece, message).await?;
+        Ok(rows.first().map(|row| PgColumns(row).unsigned(0)).transpose()?.unwrap_or(0))
     }
 
     async fn delete_dead_letters(&self, ids: &[JobId]) -> DbResult<Vec<bool>> {
@@ -39,8 +39,8 @@ impl Inner {
             include_str!("delete_dead.sql"),
             [("jobs", sql::ints(ids.iter().map(|id| id.0)))],
         );
-        let rows = self.rows(Kind::Durable, message).await?;
-        let forgotten = rows.iter().map(|row| Columns(row).job(0));
+        let rows = self.rows(MessageKind::Durable, message).await?;
+        let forgotten = rows.iter().map(|row| PgColumns(row).job(0));
         let mut forgotten: HashSet<JobId> = forgotten.collect::<DbResult<_>>()?;
         // A job has one dead letter, so the first of equal ids gets it.
         Ok(ids.iter().map(|id| forgotten.remove(id)).collect())

@@ -9,13 +9,13 @@ use sqlx::postgres::PgRow;
 
 use super::db_error::{DbError, DbResult};
 use super::enqueue::spec_values;
-use super::executor::Kind;
+use super::executor::MessageKind;
 use super::fire::run_at;
 use super::lanes::LaneId;
-use super::row::{self, Columns};
-use super::sql::{Statement, Value};
-use super::{Inner, sql};
-use crate::codec::{integer, millis, readable, status_code, urgency};
+use super::row::{self, PgColumns};
+use super::sql::{SqlValue, Statement};
+use super::{PgBudget, sql};
+use crate::codec::{integer, millis, priority_rank, readable, status_code};
 use crate::columns::Row as _;
 use crate::prepared_firing::PreparedRelease;
 use crate::prepared_job::PreparedJob;
@@ -35,7 +35,7 @@ pub(super) const TO_CANCEL: &str = "select d.parent from \
 
 /// The columns of an alert. An unreadable alert is lost; the rest of the follow-up is done.
 fn alert(row: &PgRow) -> DbResult<Option<RunAlert>> {
-    let row = Columns(row);
+    let row = PgColumns(row);
     let job = row.job(0)?;
     let Some(text) = row.optional_str(3)? else { return Ok(None) };
     let Some(on_failure) = readable(job, Some(text.as_bytes())) else { return Ok(None) };
@@ -44,25 +44,33 @@ fn alert(row: &PgRow) -> DbResult<Option<RunAlert>> {
 }
 
 fn follow_up(row: &PgRow) -> DbResult<FollowUp> {
-    Ok(FollowUp { job: Columns(row).job(0)?, status: Columns(row).status(4)?, alert: alert(row)? })
+    Ok(FollowUp {
+        job: PgColumns(row).job(0)?,
+        status: PgColumns(row).status(4)?,
+        alert: alert(row)?,
+    })
 }
 
-impl Inner {
+impl PgBudget {
     pub(super) async fn has_dependencies(&self) -> DbResult<bool> {
         let message = "select (select 1 from dependencies order by parent limit 1) is not null \
              or (select 1 from run_alerts order by job limit 1) is not null";
-        let rows = self.rows(Kind::Read, message).await?;
-        Columns(rows.first().ok_or_else(|| DbError::Unreadable("no row".into()))?).bool(0)
+        let rows = self.rows(MessageKind::Read, message).await?;
+        PgColumns(rows.first().ok_or_else(|| DbError::Unreadable("no row".into()))?).bool(0)
     }
 
     pub(super) async fn follow_ups(&self, limit: u32) -> DbResult<Vec<FollowUp>> {
         let message = sql::fill(FOLLOW_UPS, [("limit", sql::int(i64::from(limit)))]);
-        row::readable("a job that ended", &self.rows(Kind::Read, message).await?, follow_up)
+        row::readable("a job that ended", &self.rows(MessageKind::Read, message).await?, follow_up)
     }
 
     pub(super) async fn jobs_to_cancel(&self, limit: u32) -> DbResult<Vec<JobId>> {
         let message = sql::fill(TO_CANCEL, [("limit", sql::int(i64::from(limit)))]);
-        self.rows(Kind::Read, message).await?.iter().map(|row| Columns(row).job(0)).collect()
+        self.rows(MessageKind::Read, message)
+            .await?
+            .iter()
+            .map(|row| PgColumns(row).job(0))
+            .collect()
     }
 
     pub(super) async fn release(
@@ -74,14 +82,14 @@ impl Inner {
         let alerts = releases.iter().filter_map(|release| release.alert.as_ref());
         self.add_lanes(alerts.map(|alert| &alert.lane).collect()).await?;
         let statement = self.release_statement(releases, term, now)?;
-        let rows = self.rows(Kind::Durable, statement).await?;
+        let rows = self.rows(MessageKind::Durable, statement).await?;
         if rows.is_empty() {
             return Err(DbError::Deposed);
         }
         self.count();
         let mut released = Released::default();
         for row in &rows {
-            let row = Columns(row);
+            let row = PgColumns(row);
             // The only row of a statement that changed nothing.
             let Some(job) = row.optional_int(0)?.map(JobId) else { continue };
             if row.bool(1)? { released.alerts.push(job) } else { released.admitted.push(job) }
@@ -106,7 +114,7 @@ impl Inner {
             sql::ints(alerts().map(|alert| alert.and_then(of)))
         };
         let mut values = vec![
-            ("lease", Value::Lease(Some(term))),
+            ("lease", SqlValue::Lease(Some(term))),
             ("now", sql::int(now.as_millis())),
             ("created", sql::int(status_code(JobStatus::Created))),
             ("pending", sql::int(status_code(next(JobStatus::Created, JobEvent::Admit)?))),
@@ -114,7 +122,7 @@ impl Inner {
             ("jobs", sql::ints(first.iter().map(|release| release.job))),
             ("lanes", sql::ints(lanes.iter().map(|lane| lane.map(|lane| lane.lane)))),
             ("queues", sql::ints(lanes.iter().map(|lane| lane.map(|lane| lane.queue)))),
-            ("urgencies", ints(&|job| Some(urgency(job.priority)))),
+            ("urgencies", ints(&|job| Some(priority_rank(job.priority)))),
             ("run_ats", ints(&|job| Some(run_at(job, now)))),
             ("expire_ats", ints(&|job| millis(job.expire_at))),
             ("deadlines", ints(&|job| millis(job.deadline))),
@@ -127,13 +135,14 @@ impl Inner {
     pub(super) async fn dependencies(&self) -> DbResult<(Vec<Dependency>, Vec<RunAlert>)> {
         let message = "select parent, child, cancel from dependencies order by parent, child";
         let dependency = |row: &PgRow| {
-            let row = Columns(row);
+            let row = PgColumns(row);
             Ok(Dependency { parent: row.job(0)?, child: row.job(1)?, cancel: row.bool(2)? })
         };
-        let rows = self.rows(Kind::Scan, message).await?;
+        let rows = self.rows(MessageKind::Scan, message).await?;
         let dependencies = rows.iter().map(dependency).collect::<DbResult<_>>()?;
         let message = "select job, schedule, slot, on_failure from run_alerts order by job";
-        let alerts = row::readable("an alert", &self.rows(Kind::Scan, message).await?, alert)?;
+        let alerts =
+            row::readable("an alert", &self.rows(MessageKind::Scan, message).await?, alert)?;
         Ok((dependencies, alerts.into_iter().flatten().collect()))
     }
 
@@ -155,6 +164,6 @@ impl Inner {
             ("pending", sql::int(status_code(next(JobStatus::Created, JobEvent::Admit)?))),
         ];
         let message = sql::fill(include_str!("import_dependencies.sql"), values);
-        self.rows(Kind::Repeatable, message).await.map(drop)
+        self.rows(MessageKind::Repeatable, message).await.map(drop)
     }
 }

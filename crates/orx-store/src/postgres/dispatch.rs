@@ -9,19 +9,19 @@ use orx_model::{ExecutionId, Incarnation, JobEvent, JobStatus, Outcome, Timestam
 use sqlx::postgres::PgRow;
 
 use super::db_error::{DbError, DbResult};
-use super::executor::Kind;
+use super::executor::MessageKind;
 use super::jobs::sources_and_target;
 use super::outcomes::Record;
-use super::row::{self, Columns};
-use super::sql::{self, Value};
-use super::{Inner, Postgres};
+use super::row::{self, PgColumns};
+use super::sql::{self, SqlValue};
+use super::{PgBudget, Postgres};
 use crate::codec::{over, status_code};
 use crate::columns::Row as _;
 use crate::{
     ClaimRequest, Claims, ClockJump, Dispatching, Holder, Live, Promoted, Recorded, Result, Term,
 };
 
-impl Inner {
+impl PgBudget {
     async fn promote(
         self: &Arc<Self>,
         term: Term,
@@ -31,7 +31,7 @@ impl Inner {
         let (_, due) = sources_and_target(JobEvent::Due)?;
         let (_, cancelled) = sources_and_target(JobEvent::Cancel)?;
         let values = [
-            ("lease", Value::Lease(Some(term))),
+            ("lease", SqlValue::Lease(Some(term))),
             ("now", sql::int(now.as_millis())),
             ("limit", sql::int(i64::from(limit))),
             ("pending", sql::int(status_code(due))),
@@ -42,8 +42,8 @@ impl Inner {
             ("expired", sql::text(over(None, now))),
         ];
         let message = sql::fill(include_str!("promote.sql"), values);
-        let rows = self.rows(Kind::Durable, message).await?;
-        let row = Columns(rows.first().ok_or(DbError::Deposed)?);
+        let rows = self.rows(MessageKind::Durable, message).await?;
+        let row = PgColumns(rows.first().ok_or(DbError::Deposed)?);
         let (expired, due) = (row.jobs(0)?, row.jobs(1)?);
         if !expired.is_empty() || !due.is_empty() {
             self.count();
@@ -54,32 +54,32 @@ impl Inner {
 
     async fn clock_was_set(&self, jump: ClockJump, term: Term, now: Timestamp) -> DbResult<u64> {
         let values = [
-            ("lease", Value::Lease(Some(term))),
+            ("lease", SqlValue::Lease(Some(term))),
             ("before", sql::int(jump.before.as_millis())),
             ("by", sql::int(jump.by_ms)),
             ("now", sql::int(now.as_millis())),
         ];
         let message = sql::fill(include_str!("clock_was_set.sql"), values);
-        let rows = self.rows(Kind::Durable, message).await?;
-        Columns(rows.first().ok_or(DbError::Deposed)?).unsigned(0)
+        let rows = self.rows(MessageKind::Durable, message).await?;
+        PgColumns(rows.first().ok_or(DbError::Deposed)?).unsigned(0)
     }
 
     async fn next_due(&self) -> DbResult<Option<Timestamp>> {
-        let rows = self.rows(Kind::Read, include_str!("next_due.sql")).await?;
-        Ok(rows.first().map(|row| Columns(row).optional_time(0)).transpose()?.flatten())
+        let rows = self.rows(MessageKind::Read, include_str!("next_due.sql")).await?;
+        Ok(rows.first().map(|row| PgColumns(row).optional_time(0)).transpose()?.flatten())
     }
 
     async fn live_attempts(&self) -> DbResult<Vec<Live>> {
         // `status <> 5` makes the server use the index `jobs_status`.
         let message = format!("{LIVE} where status in (3, 4) and status <> 5 order by id");
-        row::readable("a live attempt", &self.rows(Kind::Piece, message).await?, live)
+        row::readable("a live attempt", &self.rows(MessageKind::Piece, message).await?, live)
     }
 
     async fn live_attempts_of(&self, workers: &[Incarnation]) -> DbResult<Vec<Live>> {
         let query = format!("{LIVE} where worker = any(:workers) order by id");
         let workers = sql::ids(workers.iter().map(|worker| worker.0));
         let message = sql::fill(&query, [("workers", workers)]);
-        row::readable("a live attempt", &self.rows(Kind::Read, message).await?, live)
+        row::readable("a live attempt", &self.rows(MessageKind::Read, message).await?, live)
     }
 
     async fn holders(&self, executions: &[ExecutionRef]) -> DbResult<Vec<Option<Holder>>> {
@@ -89,7 +89,7 @@ impl Inner {
         ];
         let message = sql::fill_again(include_str!("holders.sql"), values);
         let holder = |row| {
-            let row = Columns(row);
+            let row = PgColumns(row);
             match row.optional_id(0)? {
                 Some(worker) => {
                     Ok(Some(Holder { worker: Incarnation(worker), attempt: row.count(1)? }))
@@ -97,7 +97,7 @@ impl Inner {
                 None => Ok(None),
             }
         };
-        self.rows(Kind::Read, message).await?.iter().map(holder).collect()
+        self.rows(MessageKind::Read, message).await?.iter().map(holder).collect()
     }
 }
 
@@ -105,7 +105,7 @@ const LIVE: &str = "select id, attempt, execution, worker, status, claimed_at, s
      timeout_ms, deadline, cancel_at, greatest(server_lost, lost) from jobs";
 
 fn live(row: &PgRow) -> DbResult<Live> {
-    let row = Columns(row);
+    let row = PgColumns(row);
     Ok(Live {
         job: row.job(0)?,
         attempt: row.count(1)?,

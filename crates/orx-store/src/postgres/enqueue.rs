@@ -7,14 +7,14 @@ use std::sync::{Arc, LazyLock};
 use orx_model::{JobId, JobStatus, Lane, Timestamp};
 
 use super::db_error::{DbError, DbResult};
-use super::executor::Kind;
+use super::executor::MessageKind;
 use super::group::{Group, Groups, Part, ROW_BYTES};
 use super::lanes::LaneId;
-use super::row::Columns;
-use super::sql::{Statement, Value};
-use super::{Inner, sql};
+use super::row::PgColumns;
+use super::sql::{SqlValue, Statement};
+use super::{PgBudget, sql};
 use crate::Enqueued;
-use crate::codec::{integer, millis, status_code, urgency};
+use crate::codec::{integer, millis, priority_rank, status_code};
 use crate::columns::Row as _;
 use crate::prepared_job::{PreparedJob, SpecText};
 
@@ -51,7 +51,7 @@ impl Part for Enqueue {
         &groups.enqueue
     }
 
-    async fn write(inner: &Arc<Inner>, parts: &[Self]) -> DbResult<Vec<Vec<Enqueued>>> {
+    async fn write(inner: &Arc<PgBudget>, parts: &[Self]) -> DbResult<Vec<Vec<Enqueued>>> {
         let mut lanes: Vec<&Lane> =
             parts.iter().flat_map(|part| &part.jobs).map(|job| &job.lane).collect();
         lanes.dedup();
@@ -116,7 +116,7 @@ impl<'j> JobRow<'j> {
 }
 
 /// The job that holds a key.
-struct Holder {
+struct KeyHolder {
     id: JobId,
     hash: Option<String>,
     status: JobStatus,
@@ -132,12 +132,12 @@ fn unanswered(jobs: &[JobRow<'_>], answers: &[Option<Enqueued>]) -> Vec<usize> {
 /// Answers the jobs whose keys have a holder.
 fn answer_by_key(
     jobs: &[JobRow<'_>],
-    holders: &HashMap<&str, Holder>,
+    holders: &HashMap<&str, KeyHolder>,
     answers: &mut [Option<Enqueued>],
 ) {
     for (job, answer) in jobs.iter().zip(answers) {
         let holder = job.key.as_deref().and_then(|key| holders.get(key));
-        if let (None, Some(Holder { id, hash, status })) = (&answer, holder) {
+        if let (None, Some(KeyHolder { id, hash, status })) = (&answer, holder) {
             *answer = Some(if *hash == job.job.key_hash {
                 Enqueued::Existing { id: *id, status: *status }
             } else {
@@ -147,7 +147,7 @@ fn answer_by_key(
     }
 }
 
-impl Inner {
+impl PgBudget {
     /// Inserts the unanswered jobs whose keys are free.
     async fn add_new(
         self: &Arc<Self>,
@@ -155,9 +155,9 @@ impl Inner {
         answers: &mut [Option<Enqueued>],
     ) -> DbResult<()> {
         let left = unanswered(jobs, answers);
-        let rows = self.rows(Kind::Durable, statement(jobs, &left)).await?;
+        let rows = self.rows(MessageKind::Durable, statement(jobs, &left)).await?;
         self.count();
-        for row in rows.iter().map(Columns) {
+        for row in rows.iter().map(PgColumns) {
             for (index, id) in row.ints(0)?.into_iter().zip(row.ints(1)?) {
                 let index = usize::try_from(index).unwrap_or(usize::MAX);
                 let (Some(answer), Some(job)) = (answers.get_mut(index), jobs.get(index)) else {
@@ -173,7 +173,7 @@ impl Inner {
         for (job, answer) in jobs.iter().zip(&*answers) {
             if let (Some(key), Some(Enqueued::New { id, status })) = (job.key.as_deref(), answer) {
                 let (id, hash, status) = (*id, job.job.key_hash.clone(), *status);
-                holders.insert(key, Holder { id, hash, status });
+                holders.insert(key, KeyHolder { id, hash, status });
             }
         }
         answer_by_key(jobs, &holders, answers);
@@ -194,12 +194,13 @@ impl Inner {
             ("now", sql::int(earliest(left.iter().map(|index| &jobs[*index])))),
         ];
         let mut holders = HashMap::new();
-        let rows = self.rows(Kind::Read, sql::fill(include_str!("known.sql"), values)).await?;
-        for row in rows.iter().map(Columns) {
+        let rows =
+            self.rows(MessageKind::Read, sql::fill(include_str!("known.sql"), values)).await?;
+        for row in rows.iter().map(PgColumns) {
             let job = jobs.get(row.count(0)? as usize);
             if let Some(key) = job.and_then(|job| job.key.as_deref()) {
                 let (id, hash, status) = (row.job(1)?, row.optional_text(2)?, row.status(3)?);
-                holders.insert(key, Holder { id, hash, status });
+                holders.insert(key, KeyHolder { id, hash, status });
             }
         }
         answer_by_key(jobs, &holders, answers);
@@ -214,7 +215,7 @@ impl Inner {
             ("now", sql::int(earliest(left.iter().map(|index| &jobs[*index])))),
         ];
         let message = sql::fill(include_str!("free_keys.sql"), values);
-        self.rows(Kind::Unsynced, message).await.map(drop)
+        self.rows(MessageKind::Unsynced, message).await.map(drop)
     }
 }
 
@@ -226,7 +227,7 @@ fn earliest<'c>(jobs: impl Iterator<Item = &'c JobRow<'c>>) -> i64 {
 /// The columns of specs; null where there is no spec.
 pub(super) fn spec_values<'t>(
     texts: impl Iterator<Item = Option<&'t SpecText>>,
-) -> [(&'static str, Value); 3] {
+) -> [(&'static str, SqlValue); 3] {
     let texts: Vec<_> = texts.collect();
     let of = || texts.iter().copied();
     // Each is an array of its own length, so it is passed as text; null if it is empty.
@@ -249,13 +250,13 @@ fn without_terms(template: &str) -> String {
 }
 
 /// What the jobs of [`ALIKE`] share.
-type Shared = (LaneId, [i64; 2], [Option<i64>; 3]);
+type AlikeColumns = (LaneId, [i64; 2], [Option<i64>; 3]);
 
 impl JobRow<'_> {
-    fn shared(&self) -> Shared {
+    fn shared(&self) -> AlikeColumns {
         (
             self.lane,
-            [status_code(self.status), urgency(self.job.priority)],
+            [status_code(self.status), priority_rank(self.job.priority)],
             [
                 millis(self.job.expire_at),
                 millis(self.job.deadline),
@@ -287,15 +288,15 @@ fn statement(jobs: &[JobRow<'_>], places: &[usize]) -> Statement {
     }
 }
 
-type Values = Vec<(&'static str, Value)>;
+type Values = Vec<(&'static str, SqlValue)>;
 
 fn shared_values(job: &JobRow<'_>) -> Values {
-    let (lane, [status, urgency], [expire_at, deadline, timeout_ms]) = job.shared();
+    let (lane, [status, priority_rank], [expire_at, deadline, timeout_ms]) = job.shared();
     vec![
         ("lane", sql::int(lane.lane)),
         ("queue", sql::int(lane.queue)),
         ("status", sql::int(status)),
-        ("urgency", sql::int(urgency)),
+        ("urgency", sql::int(priority_rank)),
         ("expire_at", sql::optional_int(expire_at)),
         ("deadline", sql::optional_int(deadline)),
         ("timeout_ms", sql::optional_int(timeout_ms)),
@@ -314,7 +315,7 @@ fn one_values(job: &JobRow<'_>, place: usize) -> Values {
         ("hash", sql::optional_text(job.job.key_hash.as_deref())),
         ("spec", sql::text(&text.spec)),
         ("head", sql::optional_text(text.head.as_deref())),
-        ("terms", Value::Text((!text.terms.is_empty()).then(|| sql::elements(terms)))),
+        ("terms", SqlValue::Text((!text.terms.is_empty()).then(|| sql::elements(terms)))),
     ]);
     values
 }
@@ -330,7 +331,7 @@ fn alike_values(rows: &[&JobRow<'_>], places: &[usize]) -> Values {
     values
 }
 
-fn key_values(rows: &[&JobRow<'_>], places: &[usize]) -> [(&'static str, Value); 5] {
+fn key_values(rows: &[&JobRow<'_>], places: &[usize]) -> [(&'static str, SqlValue); 5] {
     let keys = || rows.iter().filter_map(|job| job.key.as_deref());
     [
         // In the order of bytes, as the column.
@@ -348,7 +349,7 @@ fn values(rows: &[&JobRow<'_>], places: &[usize], keyed: bool) -> Values {
     let mut values = vec![
         ("lanes", sql::ints(of().map(|job| job.lane.lane))),
         ("statuses", sql::ints(of().map(|job| status_code(job.status)))),
-        ("urgencies", sql::ints(of().map(|job| urgency(job.job.priority)))),
+        ("urgencies", sql::ints(of().map(|job| priority_rank(job.job.priority)))),
         ("run_ats", sql::ints(of().map(|job| time(job.run_at)))),
         ("expire_ats", sql::ints(of().map(|job| millis(job.job.expire_at)))),
         ("created_ats", sql::ints(of().map(|job| time(job.now)))),

@@ -32,7 +32,7 @@ held as (
 new as materialized (
     select * from numbered where key is null or id in (select job from held)
 ),
-kept as (
+stored as (
     insert into jobs
         (id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, urgency)
     select id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, urgency from new

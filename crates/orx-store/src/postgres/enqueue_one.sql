@@ -7,7 +7,7 @@ held as (
     on conflict (key) do nothing
     returning job
 ),
-kept as (
+stored as (
     insert into jobs
         (id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, urgency)
     select job, :lane, :run_at, :expire_at, :created_at, :deadline, :timeout_ms, :status, :urgency

@@ -8,7 +8,7 @@ new as materialized (
     as t(ord, lane, status, urgency, run_at, expire_at, created_at, deadline, timeout_ms, spec,
          head, terms), l
 ),
-kept as (
+stored as (
     insert into jobs
         (id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, urgency)
     select id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, urgency from new

@@ -9,16 +9,16 @@ use sqlx::{AssertSqlSafe, Executor as _, SqlSafeStr as _, SqlStr};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::db_error::{DbError, DbResult};
-use super::row::Columns;
-use super::sql::{Statement, Value};
-use super::{Inner, sql};
+use super::row::PgColumns;
+use super::sql::{SqlValue, Statement};
+use super::{PgBudget, sql};
 use crate::budget::Reads;
 use crate::columns::Row as _;
 use crate::{Durability, Result, StoreError};
 
 /// What a message does: decides whether it is synced, and whether it is repeated when its session is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum MessageKind {
     /// A read of some rows by key. Repeated once if its session is lost.
     Read,
     /// As `Read`, with the budget of [`Reads::Piece`].
@@ -35,7 +35,7 @@ pub(super) enum Kind {
     Advisory,
 }
 
-impl Kind {
+impl MessageKind {
     pub(super) fn changes_nothing(self) -> bool {
         matches!(self, Self::Read | Self::Piece | Self::Scan)
     }
@@ -67,12 +67,12 @@ impl Kind {
     }
 }
 
-enum Message {
-    Bound(SqlStr, Vec<Value>),
+enum SqlMessage {
+    Bound(SqlStr, Vec<SqlValue>),
     Script(SqlStr),
 }
 
-impl Message {
+impl SqlMessage {
     async fn send(&self, session: &mut PgConnection) -> sqlx::Result<Vec<PgRow>> {
         match self {
             Self::Bound(text, values) => {
@@ -92,7 +92,7 @@ const ANSWER_GRACE: Duration = Duration::from_millis(500);
 const SUM_EVERY: u32 = 500;
 const SUM_ROWS: i64 = 20_000;
 
-impl Inner {
+impl PgBudget {
     /// # Errors
     /// [`StoreError::Closed`] if the store is closed.
     pub(super) fn usable(&self) -> Result<()> {
@@ -135,7 +135,7 @@ impl Inner {
     /// Runs a statement as one transaction.
     pub(super) async fn rows(
         &self,
-        kind: Kind,
+        kind: MessageKind,
         statement: impl Into<Statement>,
     ) -> DbResult<Vec<PgRow>> {
         let mut statement: Statement = statement.into();
@@ -149,7 +149,7 @@ impl Inner {
             true => self.options.read_deadline,
             false => self.options.write_deadline,
         };
-        self.send(kind, deadline, &Message::Bound(text, statement.values)).await
+        self.send(kind, deadline, &SqlMessage::Bound(text, statement.values)).await
     }
 
     /// Runs statements without values in one transaction, which the server ends after `deadline`.
@@ -159,26 +159,26 @@ impl Inner {
             "set local statement_timeout = {deadlines}; set local lock_timeout = {deadlines};\n{script}"
         ))
         .into_sql_str();
-        self.send(Kind::Repeatable, deadline, &Message::Script(script)).await.map(drop)
+        self.send(MessageKind::Repeatable, deadline, &SqlMessage::Script(script)).await.map(drop)
     }
 
     async fn send(
         &self,
-        kind: Kind,
+        kind: MessageKind,
         deadline: Duration,
-        message: &Message,
+        message: &SqlMessage,
     ) -> DbResult<Vec<PgRow>> {
         let until = Instant::now() + deadline;
-        let (mut undone, mut lost) = (0, false);
+        let (mut rolled_back, mut lost) = (0, false);
         loop {
             let failure = match self.send_once(kind, message, until).await {
                 Ok(rows) => return Ok(rows),
                 Err(failure) => failure,
             };
             match failure {
-                DbError::Again if undone < TRIES => {
-                    undone += 1;
-                    let pause = 2_u64.pow(undone) * (1 + rand::random::<u64>() % 4);
+                DbError::Again if rolled_back < TRIES => {
+                    rolled_back += 1;
+                    let pause = 2_u64.pow(rolled_back) * (1 + rand::random::<u64>() % 4);
                     sleep(Duration::from_millis(pause)).await;
                 }
                 DbError::Lost(_) if kind.may_repeat() && !lost => lost = true,
@@ -192,7 +192,7 @@ impl Inner {
     }
 
     /// The query that changes the settings of a writing transaction.
-    fn settings(&self, kind: Kind) -> String {
+    fn settings(&self, kind: MessageKind) -> String {
         let lock_deadline = self.options.lock_deadline.as_millis();
         let mut settings = format!("select set_config('lock_timeout', '{lock_deadline}', true)");
         if !kind.syncs() || self.options.durability == Durability::Relaxed {
@@ -203,8 +203,8 @@ impl Inner {
 
     async fn send_once(
         &self,
-        kind: Kind,
-        message: &Message,
+        kind: MessageKind,
+        message: &SqlMessage,
         until: Instant,
     ) -> DbResult<Vec<PgRow>> {
         let busy_at = until.min(Instant::now() + self.options.busy_after);
@@ -240,14 +240,14 @@ impl Inner {
     pub(super) async fn sum_counts(&self) -> DbResult<()> {
         let values = [("rows", sql::int(SUM_ROWS))];
         let statement = sql::fill(include_str!("sum_counts.sql"), values);
-        self.rows(Kind::Unsynced, statement).await.map(drop)
+        self.rows(MessageKind::Unsynced, statement).await.map(drop)
     }
 
     /// Checks that the server answers and is not read-only.
     pub(super) async fn look(&self) -> DbResult<()> {
         let message = "select current_setting('transaction_read_only')";
-        let rows = self.rows(Kind::Read, message).await?;
-        match rows.first().map(|row| Columns(row).text(0)).transpose()?.as_deref() {
+        let rows = self.rows(MessageKind::Read, message).await?;
+        match rows.first().map(|row| PgColumns(row).text(0)).transpose()?.as_deref() {
             Some("on") => Err(DbError::ReadOnly("it is read-only".into())),
             _ => Ok(()),
         }
@@ -256,12 +256,12 @@ impl Inner {
     /// A synced write without content. Also syncs every earlier write.
     pub(super) async fn touch(&self) -> DbResult<()> {
         let message = "update meta set value = value + 1 from (:settings) s where key = 'touched'";
-        self.rows(Kind::Repeatable, message).await.map(drop)
+        self.rows(MessageKind::Repeatable, message).await.map(drop)
     }
 
     /// Checks that a write succeeds and the disk is not full.
     pub(super) async fn check_writable(&self) -> DbResult<()> {
         self.touch().await?;
-        self.script(self.options.write_deadline, include_str!("room.sql")).await
+        self.script(self.options.write_deadline, include_str!("check_writable.sql")).await
     }
 }

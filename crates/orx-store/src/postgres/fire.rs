@@ -8,12 +8,12 @@ use orx_model::{JobId, JobStatus, Name, Timestamp};
 
 use super::db_error::{DbError, DbResult};
 use super::enqueue::spec_values;
-use super::executor::Kind;
+use super::executor::MessageKind;
 use super::lanes::LaneId;
-use super::row::Columns;
-use super::sql::{Statement, Value};
-use super::{Inner, sql};
-use crate::codec::{integer, millis, slot_columns, status_code, urgency};
+use super::row::PgColumns;
+use super::sql::{SqlValue, Statement};
+use super::{PgBudget, sql};
+use crate::codec::{integer, millis, priority_rank, slot_columns, status_code};
 use crate::columns::Row as _;
 use crate::prepared_firing::PreparedFiring;
 use crate::prepared_job::PreparedJob;
@@ -53,7 +53,7 @@ pub(super) fn last_of_each<'r>(rows: impl IntoIterator<Item = NewRow<'r>>) -> Ve
 }
 
 /// The columns of rows, except the schedule.
-pub(super) fn row_values(rows: &[&NewRow<'_>]) -> Vec<(&'static str, Value)> {
+pub(super) fn row_values(rows: &[&NewRow<'_>]) -> Vec<(&'static str, SqlValue)> {
     let slots = || rows.iter().map(|row| row.slot);
     let columns = || slots().map(|slot| slot_columns(&slot.outcome));
     vec![
@@ -108,7 +108,7 @@ struct Makings<'f> {
 }
 
 impl<'f> Makings<'f> {
-    fn new(inner: &Inner, fires: &'f [PreparedFiring], ords: &[usize]) -> DbResult<Self> {
+    fn new(inner: &PgBudget, fires: &'f [PreparedFiring], ords: &[usize]) -> DbResult<Self> {
         let mut all = Self::default();
         for ord in ords {
             all.add(inner, *ord, &fires[*ord])?;
@@ -116,12 +116,12 @@ impl<'f> Makings<'f> {
         Ok(all)
     }
 
-    fn add(&mut self, inner: &Inner, ord: usize, fire: &'f PreparedFiring) -> DbResult<()> {
+    fn add(&mut self, inner: &PgBudget, ord: usize, fire: &'f PreparedFiring) -> DbResult<()> {
         let mut rows = Vec::with_capacity(fire.runs.len());
         let mut before = None;
         for run in &fire.runs {
             let index = self.jobs.len();
-            let last = fire.basis.last_run.map(|(job, _)| job);
+            let last = fire.expected.last_run.map(|(job, _)| job);
             let (after_job, after_place) = match run.after {
                 RunAfter::Nothing => (None, None),
                 RunAfter::Last { .. } | RunAfter::AlongsideLast => (last, None),
@@ -167,7 +167,7 @@ impl<'f> Makings<'f> {
     }
 }
 
-impl Inner {
+impl PgBudget {
     pub(super) async fn fire(
         self: &Arc<Self>,
         fires: &[PreparedFiring],
@@ -180,16 +180,16 @@ impl Inner {
         self.add_lanes(jobs.collect()).await?;
         let mut seen: HashSet<&Name> = HashSet::new();
         let ords: Vec<usize> =
-            (0..fires.len()).filter(|ord| seen.insert(&fires[*ord].basis.id)).collect();
+            (0..fires.len()).filter(|ord| seen.insert(&fires[*ord].expected.id)).collect();
         let statement = self.fire_statement(fires, &ords, term, now)?;
-        let rows = self.rows(Kind::Durable, statement).await?;
+        let rows = self.rows(MessageKind::Durable, statement).await?;
         if rows.is_empty() {
             return Err(DbError::Deposed);
         }
         self.count();
         let mut answers: Vec<Option<Fired>> = vec![None; fires.len()];
         for row in &rows {
-            let row = Columns(row);
+            let row = PgColumns(row);
             // The only row of a statement that applied no command.
             let Some(ord) = row.optional_int(0)? else { continue };
             let answer = usize::try_from(ord).ok().and_then(|ord| answers.get_mut(ord));
@@ -211,7 +211,7 @@ impl Inner {
     ) -> DbResult<Statement> {
         let Makings { jobs, rows, last_places } = Makings::new(self, fires, ords)?;
         let of = || ords.iter().map(|ord| &fires[*ord]);
-        let basis = || of().map(|fire| &fire.basis);
+        let expected = || of().map(|fire| &fire.expected);
         let runs = |fire: &PreparedFiring| fire.runs.iter().filter(|run| run.row.is_some()).count();
         let to = || of().map(|fire| fire.to);
         let next = || to().map(|to| to.and_then(|to| to.next));
@@ -219,14 +219,20 @@ impl Inner {
         let made = || jobs.iter();
         let new = || jobs.iter().map(|it| it.job);
         let mut values = vec![
-            ("lease", Value::Lease(term)),
+            ("lease", SqlValue::Lease(term)),
             ("now", sql::int(now.as_millis())),
             ("ords", sql::ints(ords.iter().map(|ord| *ord as i64))),
-            ("ids", sql::texts(basis().map(|basis| basis.id.as_str()))),
-            ("versions", sql::ints(basis().map(|basis| integer(basis.version)))),
-            ("handled", sql::ints(basis().map(|basis| basis.handled.as_millis()))),
-            ("last_runs", sql::ints(basis().map(|basis| basis.last_run.map(|(job, _)| job.0)))),
-            ("ended", sql::bools(basis().map(|basis| basis.last_run.is_none_or(|(_, it)| it)))),
+            ("ids", sql::texts(expected().map(|expected| expected.id.as_str()))),
+            ("versions", sql::ints(expected().map(|expected| integer(expected.version)))),
+            ("handled", sql::ints(expected().map(|expected| expected.handled.as_millis()))),
+            (
+                "last_runs",
+                sql::ints(expected().map(|expected| expected.last_run.map(|(job, _)| job.0))),
+            ),
+            (
+                "ended",
+                sql::bools(expected().map(|expected| expected.last_run.is_none_or(|(_, it)| it))),
+            ),
             ("runs", sql::ints(of().map(|fire| runs(fire) as i64))),
             ("written", sql::ints(of().map(|fire| (runs(fire) + fire.rows.len()) as i64))),
             ("last_places", sql::ints(last_places.into_iter().map(index))),
@@ -243,7 +249,7 @@ impl Inner {
                 "statuses",
                 sql::ints(made().map(|it| status_code(first_status(it.how, it.is_after())))),
             ),
-            ("urgencies", sql::ints(new().map(|job| urgency(job.priority)))),
+            ("urgencies", sql::ints(new().map(|job| priority_rank(job.priority)))),
             ("run_ats", sql::ints(new().map(|job| run_at(job, now)))),
             ("expire_ats", sql::ints(new().map(|job| millis(job.expire_at)))),
             ("deadlines", sql::ints(new().map(|job| millis(job.deadline)))),

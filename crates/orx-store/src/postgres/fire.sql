@@ -79,7 +79,7 @@ new as materialized (
            end as first_status
     from wanted w
 ),
-kept as (
+stored as (
     insert into jobs
         (id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, urgency, follow_up)
     select job, lane, run_at, expire_at, :now, deadline, timeout_ms, first_status, urgency,

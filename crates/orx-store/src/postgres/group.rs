@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::timeout;
 
-use super::Inner;
+use super::PgBudget;
 use super::db_error::{DbError, DbResult};
 use super::enqueue::Enqueue;
 use super::outcomes::Record;
@@ -46,24 +46,24 @@ pub(super) trait Part: Sized + Send + 'static {
     fn group(groups: &Groups) -> &Group<Self>;
     /// Writes all parts in one transaction. Returns one answer per part, in order.
     fn write(
-        inner: &Arc<Inner>,
+        inner: &Arc<PgBudget>,
         parts: &[Self],
     ) -> impl Future<Output = DbResult<Vec<Self::Answer>>> + Send;
 }
 
 pub(super) struct Group<P: Part> {
-    waiting: Mutex<Waiting<P>>,
+    waiting: Mutex<CallQueue<P>>,
 }
 
-struct Waiting<P: Part> {
-    calls: VecDeque<Call<P>>,
+struct CallQueue<P: Part> {
+    calls: VecDeque<GroupedCall<P>>,
     /// Number of the next call.
     number: u64,
     /// Whether a writing task runs. It checks for more calls before it ends.
     written: bool,
 }
 
-struct Call<P: Part> {
+struct GroupedCall<P: Part> {
     number: u64,
     part: P,
     weight: u32,
@@ -73,7 +73,9 @@ struct Call<P: Part> {
 
 impl<P: Part> Default for Group<P> {
     fn default() -> Self {
-        Self { waiting: Mutex::new(Waiting { calls: VecDeque::new(), number: 0, written: false }) }
+        Self {
+            waiting: Mutex::new(CallQueue { calls: VecDeque::new(), number: 0, written: false }),
+        }
     }
 }
 
@@ -92,14 +94,14 @@ impl<P: Part> Drop for Writing<'_, P> {
     }
 }
 
-impl Inner {
+impl PgBudget {
     /// Adds a part to the next batch of its kind, and waits for its answer.
     pub(super) async fn gather<P: Part>(self: &Arc<Self>, part: P) -> Result<P::Answer> {
         self.usable()?;
         let weight = u32::try_from(part.weight()).unwrap_or(u32::MAX);
         let weight = weight.clamp(1, self.options.waiting_max);
-        let permits = Arc::clone(&self.room).acquire_many_owned(weight);
-        let permit = timeout(self.options.busy_after, permits)
+        let acquired = Arc::clone(&self.permits).acquire_many_owned(weight);
+        let permit = timeout(self.options.busy_after, acquired)
             .await
             .map_err(|_| StoreError::Busy)?
             .map_err(|_| StoreError::Closed)?;
@@ -109,7 +111,7 @@ impl Inner {
             let mut waiting = group.waiting.lock();
             let number = waiting.number;
             waiting.number += 1;
-            waiting.calls.push_back(Call { number, part, weight, reply, _permit: permit });
+            waiting.calls.push_back(GroupedCall { number, part, weight, reply, _permit: permit });
             (number, !std::mem::replace(&mut waiting.written, true))
         };
         if start {
@@ -138,7 +140,7 @@ impl Inner {
         std::mem::forget(writing);
     }
 
-    async fn write_batch<P: Part>(self: &Arc<Self>, batch: Vec<Call<P>>) {
+    async fn write_batch<P: Part>(self: &Arc<Self>, batch: Vec<GroupedCall<P>>) {
         let (parts, callers): (Vec<P>, Vec<_>) = batch
             .into_iter()
             // Skips callers that were dropped.
@@ -185,7 +187,7 @@ impl<P: Part> Group<P> {
     }
 
     /// The next batch. `None` ends the writing task.
-    fn next(&self) -> Option<Vec<Call<P>>> {
+    fn next(&self) -> Option<Vec<GroupedCall<P>>> {
         let mut waiting = self.waiting.lock();
         let (mut batch, mut weight) = (Vec::new(), 0_u32);
         while batch.len() < BATCH_CALLS

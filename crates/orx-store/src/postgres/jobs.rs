@@ -14,10 +14,10 @@ use sqlx::postgres::PgRow;
 
 use super::db_error::{DbError, DbResult};
 use super::enqueue::Enqueue;
-use super::executor::Kind;
-use super::row::{self, Columns, JOB};
-use super::sql::{self, Statement, Value};
-use super::{Inner, Postgres, TOO_BROAD};
+use super::executor::MessageKind;
+use super::row::{self, JOB, PgColumns};
+use super::sql::{self, SqlValue, Statement};
+use super::{PgBudget, Postgres, TOO_BROAD};
 use crate::codec::{FORCED, capped, status_code};
 use crate::columns::Row as _;
 use crate::error::prepared;
@@ -40,11 +40,11 @@ pub(super) fn sources_and_target(event: JobEvent) -> DbResult<(Vec<JobStatus>, J
     Ok((from, to))
 }
 
-fn codes(statuses: &[JobStatus]) -> Value {
+fn codes(statuses: &[JobStatus]) -> SqlValue {
     sql::ints(statuses.iter().map(|status| status_code(*status)))
 }
 
-impl Inner {
+impl PgBudget {
     async fn job(&self, id: JobId) -> DbResult<Option<Job>> {
         self.one_job(&format!("{JOB} WHERE j.id = :id"), [("id", sql::int(id.0))]).await
     }
@@ -52,7 +52,7 @@ impl Inner {
     async fn jobs(&self, ids: &[JobId]) -> DbResult<Vec<Job>> {
         let query = format!("{JOB} WHERE j.id = any(:ids) ORDER BY j.id");
         let message = sql::fill(&query, [("ids", sql::ints(ids.iter().map(|id| id.0)))]);
-        self.rows(Kind::Scan, message).await?.iter().map(row::job_or_stub).collect()
+        self.rows(MessageKind::Scan, message).await?.iter().map(row::job_or_stub).collect()
     }
 
     async fn job_by_key(&self, key: &str) -> DbResult<Option<Job>> {
@@ -63,9 +63,9 @@ impl Inner {
     async fn one_job(
         &self,
         query: &str,
-        values: [(&'static str, Value); 1],
+        values: [(&'static str, SqlValue); 1],
     ) -> DbResult<Option<Job>> {
-        let rows = self.rows(Kind::Read, sql::fill(query, values)).await?;
+        let rows = self.rows(MessageKind::Read, sql::fill(query, values)).await?;
         rows.first().map(row::job_or_stub).transpose()
     }
 
@@ -76,14 +76,14 @@ impl Inner {
             ("dispatched", sql::text(AttemptStatus::Dispatched.as_str())),
         ];
         let message = sql::fill(include_str!("attempts.sql"), values);
-        row::readable("an attempt", &self.rows(Kind::Read, message).await?, row::attempt)
+        row::readable("an attempt", &self.rows(MessageKind::Read, message).await?, row::attempt)
     }
 
     pub(super) async fn queue_counts(&self) -> DbResult<Vec<(Name, StatusCounts)>> {
         let message = include_str!("queue_counts.sql");
         let mut queues: Vec<(Name, StatusCounts)> = Vec::new();
-        for row in &self.rows(Kind::Piece, message).await? {
-            let row = Columns(row);
+        for row in &self.rows(MessageKind::Piece, message).await? {
+            let row = PgColumns(row);
             let Ok(name) = row.name(0) else { continue };
             if queues.last().is_none_or(|(last, _)| *last != name) {
                 queues.push((name, StatusCounts::default()));
@@ -96,8 +96,10 @@ impl Inner {
     }
 
     async fn oldest_due(&self) -> DbResult<Vec<(Name, Timestamp)>> {
-        let rows = self.rows(Kind::Piece, include_str!("oldest_due.sql")).await?;
-        row::readable("a queue", &rows, |row| Ok((Columns(row).name(0)?, Columns(row).time(1)?)))
+        let rows = self.rows(MessageKind::Piece, include_str!("oldest_due.sql")).await?;
+        row::readable("a queue", &rows, |row| {
+            Ok((PgColumns(row).name(0)?, PgColumns(row).time(1)?))
+        })
     }
 
     async fn cancel(
@@ -113,7 +115,7 @@ impl Inner {
             }
             let commands: Vec<&CancelCommand> = left.iter().map(|index| &cancels[*index]).collect();
             let done = answers.iter().any(Option::is_some);
-            let rows = self.rows(Kind::Durable, cancel_statement(&commands, now)?).await;
+            let rows = self.rows(MessageKind::Durable, cancel_statement(&commands, now)?).await;
             let rows = rows.map_err(|failure| failure.after(done))?;
             self.count();
             let mut before = before(&rows)?;
@@ -142,7 +144,7 @@ impl Inner {
             ];
             let statement = sql::fill(include_str!("revive.sql"), values);
             let done = answers.iter().any(Option::is_some);
-            let rows = self.rows(Kind::Durable, statement).await;
+            let rows = self.rows(MessageKind::Durable, statement).await;
             let rows = rows.map_err(|failure| failure.after(done))?;
             self.count();
             let mut before = before(&rows)?;
@@ -186,7 +188,7 @@ impl Before {
 /// Parses the rows of cancel.sql and revive.sql.
 fn before(rows: &[PgRow]) -> DbResult<HashMap<JobId, Before>> {
     let before = |row| {
-        let row = Columns(row);
+        let row = PgColumns(row);
         let live = row.optional_id(2)?.zip(row.optional_id(3)?);
         let live = live.map(|(worker, execution)| (Incarnation(worker), ExecutionId(execution)));
         Ok((row.job(0)?, Before { status: row.status(1)?, live, stood: row.bool(4)? }))

@@ -9,9 +9,9 @@ use orx_model::{Lane, Name};
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::db_error::{DbError, DbResult};
-use super::executor::Kind;
-use super::row::Columns;
-use super::{Inner, sql};
+use super::executor::MessageKind;
+use super::row::PgColumns;
+use super::{PgBudget, sql};
 use crate::columns::Row as _;
 
 /// The numbers of a lane and of its queue.
@@ -22,11 +22,11 @@ pub(super) struct LaneId {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Lanes {
+pub(super) struct LaneCache {
     cached: RwLock<HashMap<Lane, LaneId>>,
 }
 
-impl Lanes {
+impl LaneCache {
     pub(super) fn read(&self) -> RwLockReadGuard<'_, HashMap<Lane, LaneId>> {
         self.cached.read()
     }
@@ -48,7 +48,7 @@ impl Lanes {
     }
 }
 
-impl Inner {
+impl PgBudget {
     /// Adds the lanes that do not exist, and caches all of `lanes`.
     pub(super) async fn add_lanes(&self, lanes: Vec<&Lane>) -> DbResult<()> {
         let unknown = self.common.lanes.unknown(lanes);
@@ -67,7 +67,7 @@ impl Inner {
             ("requires", sql::texts(requires.iter().map(String::as_str))),
         ];
         for add in [include_str!("add_queues.sql"), include_str!("add_lanes.sql")] {
-            self.rows(Kind::Repeatable, sql::fill(add, values.clone())).await?;
+            self.rows(MessageKind::Repeatable, sql::fill(add, values.clone())).await?;
         }
         let added = sql::fill(
             "select l.id, l.queue, q.name, l.handler, l.require \
@@ -76,10 +76,10 @@ impl Inner {
              join lanes l on l.queue = q.id and l.handler = t.handler and l.require = t.require",
             values,
         );
-        let rows = self.rows(Kind::Read, added).await?;
+        let rows = self.rows(MessageKind::Read, added).await?;
         let mut known = self.common.lanes.write();
         for row in &rows {
-            let (lane, id) = lane(Columns(row))?;
+            let (lane, id) = lane(PgColumns(row))?;
             known.insert(lane, id);
         }
         Ok(())
@@ -89,9 +89,9 @@ impl Inner {
     pub(super) async fn refresh_lanes(&self) -> DbResult<()> {
         let message = "select l.id, l.queue, q.name, l.handler, l.require from lanes l \
                        join queues q on q.id = l.queue";
-        let rows = self.rows(Kind::Read, message).await?;
+        let rows = self.rows(MessageKind::Read, message).await?;
         // Jobs of an unreadable lane stay pending: no worker is known to run them.
-        let lanes = super::row::readable("a lane", &rows, |row| lane(Columns(row)))?;
+        let lanes = super::row::readable("a lane", &rows, |row| lane(PgColumns(row)))?;
         self.common.lanes.write().extend(lanes);
         Ok(())
     }
@@ -101,7 +101,7 @@ impl Inner {
     }
 }
 
-fn lane(row: Columns<'_>) -> DbResult<(Lane, LaneId)> {
+fn lane(row: PgColumns<'_>) -> DbResult<(Lane, LaneId)> {
     let handler = match row.str(3)? {
         "" => None,
         _ => Some(row.name(3)?),

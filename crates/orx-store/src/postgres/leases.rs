@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use orx_model::{Incarnation, Timestamp};
 
 use super::db_error::{DbError, DbResult};
-use super::executor::Kind;
-use super::row::{self, Columns};
-use super::{Inner, Postgres, sql};
+use super::executor::MessageKind;
+use super::row::{self, PgColumns};
+use super::{PgBudget, Postgres, sql};
 use crate::codec::integer;
 use crate::columns::Row as _;
 use crate::{
@@ -16,11 +16,11 @@ use crate::{
 };
 
 /// A column of milliseconds.
-pub(super) fn left(row: Columns<'_>, column: usize) -> DbResult<Duration> {
+pub(super) fn left(row: PgColumns<'_>, column: usize) -> DbResult<Duration> {
     row.unsigned(column).map(Duration::from_millis)
 }
 
-impl Inner {
+impl PgBudget {
     async fn lead(&self, request: &LeadRequest) -> DbResult<Lead> {
         let ttl = i64::try_from(request.ttl.as_millis()).unwrap_or(i64::MAX);
         let values = || {
@@ -32,8 +32,8 @@ impl Inner {
         };
         for _ in 0..LEAD_TRIES {
             let statement = sql::fill(include_str!("lead.sql"), values());
-            let rows = self.rows(Kind::Repeatable, statement).await?;
-            if let Some(row) = rows.first().map(Columns) {
+            let rows = self.rows(MessageKind::Repeatable, statement).await?;
+            if let Some(row) = rows.first().map(PgColumns) {
                 let term = Term { node: row.incarnation(1)?, epoch: row.unsigned(2)? };
                 return Ok(match row.bool(0)? {
                     true => Lead::Leading(term),
@@ -54,13 +54,13 @@ impl Inner {
              where holder = :node and epoch = :epoch returning 1",
             [("node", sql::id(term.node.0)), ("epoch", sql::int(integer(term.epoch)))],
         );
-        Ok(!self.rows(Kind::Durable, message).await?.is_empty())
+        Ok(!self.rows(MessageKind::Durable, message).await?.is_empty())
     }
 
     async fn leader(&self) -> DbResult<Option<(Term, Duration)>> {
-        let rows = self.rows(Kind::Read, include_str!("leader.sql")).await?;
+        let rows = self.rows(MessageKind::Read, include_str!("leader.sql")).await?;
         let Some(row) = rows.first() else { return Ok(None) };
-        let row = Columns(row);
+        let row = PgColumns(row);
         let term = Term { node: row.incarnation(0)?, epoch: row.unsigned(1)? };
         Ok(Some((term, left(row, 2)?)))
     }
@@ -75,16 +75,16 @@ impl Inner {
             ("started_at", sql::int(node.started_at.as_millis())),
         ];
         let message = sql::fill(include_str!("put_node.sql"), values);
-        self.rows(Kind::Advisory, message).await.map(drop)
+        self.rows(MessageKind::Advisory, message).await.map(drop)
     }
 
     async fn nodes(&self) -> DbResult<Vec<NodeRecord>> {
         let message = "select node, name, url, version, started_at, seen_at, \
              greatest(0, (extract(epoch from clock_timestamp()) * 1000)::bigint - seen_at), zone_version \
              from nodes order by name, node";
-        let rows = self.rows(Kind::Read, message).await?;
+        let rows = self.rows(MessageKind::Read, message).await?;
         let record = |row: &_| {
-            let row = Columns(row);
+            let row = PgColumns(row);
             Ok(NodeRecord {
                 report: NodeReport {
                     node: row.incarnation(0)?,
@@ -106,7 +106,7 @@ impl Inner {
             "delete from nodes using (:settings) s where node = any(:nodes)",
             [("nodes", sql::ids(nodes.iter().map(|node| node.0)))],
         );
-        self.rows(Kind::Advisory, message).await.map(drop)
+        self.rows(MessageKind::Advisory, message).await.map(drop)
     }
 }
 

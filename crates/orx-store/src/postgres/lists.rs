@@ -6,18 +6,18 @@ use orx_model::{JobId, JobSummary, Timestamp};
 use sqlx::postgres::PgRow;
 use tokio::time::{Instant, timeout_at};
 
-use super::Inner;
+use super::PgBudget;
 use super::db_error::{DbError, DbResult};
-use super::executor::Kind;
-use super::row::{self, COLUMNS, Columns};
+use super::executor::MessageKind;
+use super::row::{self, COLUMNS, PgColumns};
 use super::sql::{self, Statement};
 use crate::budget::Reads;
 use crate::columns::{JobColumn, Row as _};
 use crate::filter_pushdown::{self, Dialect, LANES_MAX, LaneRow, Plan, Source, SourceSql};
-use crate::walk::{Found, WINDOW_BYTES, Walk, Want, Window};
+use crate::walk::{Found, WINDOW_BYTES, Walk, Window, WindowRequest};
 use crate::{ListRequest, Page};
 
-impl Inner {
+impl PgBudget {
     /// `None` if the filter would have to read too many jobs.
     pub(super) async fn list(
         &self,
@@ -57,7 +57,9 @@ impl Inner {
                 true => page_statement(&plan, &walk, want),
                 false => window_statement(&plan, &walk, want),
             };
-            let rows = match timeout_at(until, self.rows(Kind::read(want.reads), statement)).await {
+            let rows = match timeout_at(until, self.rows(MessageKind::read(want.reads), statement))
+                .await
+            {
                 Ok(Err(DbError::Busy | DbError::Late)) | Err(_) => {
                     walk.stop();
                     break;
@@ -95,9 +97,9 @@ impl Inner {
             "select l.id, q.name, l.handler from lanes l join queues q on q.id = l.queue limit {}",
             LANES_MAX + 1
         );
-        let rows = self.rows(Kind::Read, message).await?;
+        let rows = self.rows(MessageKind::Read, message).await?;
         row::readable("a lane", &rows, |row| {
-            let row = Columns(row);
+            let row = PgColumns(row);
             let handler = Some(row.text(2)?).filter(|handler| !handler.is_empty());
             Ok(LaneRow { id: row.int(0)?, queue: row.text(1)?, handler })
         })
@@ -107,7 +109,7 @@ impl Inner {
 /// A window of a page: one row per job read, in the order of the page. After the columns of the job come its
 /// id and whether its spec fits within the window's bytes. The columns of a job that cannot match are null,
 /// and a spec that does not fit is not read.
-pub(super) fn page_statement(plan: &Plan, walk: &Walk, want: Want) -> Statement {
+pub(super) fn page_statement(plan: &Plan, walk: &Walk, want: WindowRequest) -> Statement {
     let Statement { text: ids, values } = ids(&plan.sources, walk.oldest_first, want);
     let order = if walk.oldest_first { "asc" } else { "desc" };
     let (columns, spec) = columns(walk);
@@ -124,10 +126,10 @@ pub(super) fn page_statement(plan: &Plan, walk: &Walk, want: Want) -> Statement 
     Statement { text, values }
 }
 
-fn page(rows: &[PgRow], want: Want, with_args: bool) -> DbResult<Window> {
+fn page(rows: &[PgRow], want: WindowRequest, with_args: bool) -> DbResult<Window> {
     let mut window = Window { found: Vec::new(), looked: 0, last: None, ended: false };
     for row in rows {
-        let columns = Columns(row);
+        let columns = PgColumns(row);
         // The next window starts with this job.
         if !columns.bool(COLUMNS + 1)? {
             return Ok(window);
@@ -143,7 +145,7 @@ fn page(rows: &[PgRow], want: Want, with_args: bool) -> DbResult<Window> {
 }
 
 fn found(row: &PgRow, with_args: bool) -> DbResult<Found> {
-    let dead_at = Columns(row).optional_time(JobColumn::dead_at).ok().flatten();
+    let dead_at = PgColumns(row).optional_time(JobColumn::dead_at).ok().flatten();
     Ok(Found::new(row::job_or_stub(row)?, dead_at, with_args))
 }
 
@@ -158,7 +160,7 @@ fn columns(walk: &Walk) -> (&'static str, &'static str) {
 /// A window of a scan: one row per job that may match. It is one statement, so that the jobs it counts are
 /// the jobs it returns. It returns at least one row; the last columns of each are the number of jobs read,
 /// the last of them, and the number of matches.
-pub(super) fn window_statement(plan: &Plan, walk: &Walk, want: Want) -> Statement {
+pub(super) fn window_statement(plan: &Plan, walk: &Walk, want: WindowRequest) -> Statement {
     let Statement { text: ids, values } = ids(&plan.sources, walk.oldest_first, want);
     let (order, last) = if walk.oldest_first { ("asc", "max") } else { ("desc", "min") };
     let (columns, spec) = columns(walk);
@@ -187,7 +189,7 @@ pub(super) fn window_statement(plan: &Plan, walk: &Walk, want: Want) -> Statemen
 }
 
 /// See [`filter_pushdown::ids`].
-pub(super) fn ids(sources: &[Source], oldest_first: bool, want: Want) -> Statement {
+pub(super) fn ids(sources: &[Source], oldest_first: bool, want: WindowRequest) -> Statement {
     let beyond = if oldest_first { i64::MIN } else { i64::MAX };
     let after = want.after.map_or(beyond, |after| after.0);
     let rows = want.rows.to_string();
@@ -212,14 +214,14 @@ pub(super) fn ids(sources: &[Source], oldest_first: bool, want: Want) -> Stateme
 /// Placeholder of a term.
 const TERM: &str = ":term";
 
-fn window(rows: &[PgRow], want: Want, with_args: bool) -> DbResult<Window> {
+fn window(rows: &[PgRow], want: WindowRequest, with_args: bool) -> DbResult<Window> {
     let mut window = Window { found: Vec::new(), looked: 0, last: None, ended: true };
-    let Some(first) = rows.first().map(Columns) else { return Ok(window) };
+    let Some(first) = rows.first().map(PgColumns) else { return Ok(window) };
     window.looked = first.unsigned(COLUMNS)?;
     window.last = first.optional_int(COLUMNS + 1)?.map(JobId);
     window.ended = window.looked < want.rows;
     let matching = first.unsigned(COLUMNS + 2)?;
-    for row in rows.iter().filter(|row| matches!(Columns(row).is_null(0), Ok(false))) {
+    for row in rows.iter().filter(|row| matches!(PgColumns(row).is_null(0), Ok(false))) {
         window.found.push(found(row, with_args)?);
     }
     // Not all matches fit within the bytes of a window: the next window starts after the last of these.

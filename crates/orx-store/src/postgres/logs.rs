@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use orx_model::log::{LogChunk, LogCursor, Stream};
 
 use super::db_error::DbResult;
-use super::executor::Kind;
+use super::executor::MessageKind;
 use super::group::{Group, Groups, Part, ROW_BYTES};
-use super::row::{self, Columns, wrong};
-use super::sql::{self, Value};
-use super::{Inner, Postgres};
+use super::row::{self, PgColumns, wrong};
+use super::sql::{self, SqlValue};
+use super::{PgBudget, Postgres};
 use crate::codec::{integer, stream_code, stream_of};
 use crate::columns::Row as _;
 use crate::{LogRequest, Logs, Result};
@@ -27,7 +27,7 @@ impl Part for Vec<LogChunk> {
         &groups.logs
     }
 
-    async fn write(inner: &Arc<Inner>, parts: &[Self]) -> DbResult<Vec<()>> {
+    async fn write(inner: &Arc<PgBudget>, parts: &[Self]) -> DbResult<Vec<()>> {
         let chunks = || parts.iter().flatten();
         let values = [
             ("jobs", sql::ints(chunks().map(|chunk| chunk.job.0))),
@@ -40,7 +40,7 @@ impl Part for Vec<LogChunk> {
             ("bytes", sql::byte_strings(chunks().map(|chunk| chunk.bytes.as_slice()))),
         ];
         inner
-            .rows(Kind::Advisory, sql::fill_again(include_str!("append_logs.sql"), values))
+            .rows(MessageKind::Advisory, sql::fill_again(include_str!("append_logs.sql"), values))
             .await?;
         Ok(vec![(); parts.len()])
     }
@@ -49,14 +49,15 @@ impl Part for Vec<LogChunk> {
 /// Maximum number of chunks per read of the end of a log.
 const TAIL_CHUNKS: i64 = 500;
 
-impl Inner {
+impl PgBudget {
     async fn read_logs(&self, request: &LogRequest) -> DbResult<Vec<LogChunk>> {
         let limit = i64::try_from(request.limit_bytes).unwrap_or(i64::MAX);
         let mut values = log_values(request);
         values.push(("limit", sql::int(limit.max(1))));
-        let rows = self.rows(Kind::Piece, sql::fill(include_str!("read_logs.sql"), values)).await?;
+        let rows =
+            self.rows(MessageKind::Piece, sql::fill(include_str!("read_logs.sql"), values)).await?;
         let chunk = |row: &_| {
-            let row = Columns(row);
+            let row = PgColumns(row);
             Ok(LogChunk {
                 job: request.job,
                 attempt: row.count(0)?,
@@ -83,9 +84,9 @@ impl Inner {
                 ("chunks", sql::int(TAIL_CHUNKS)),
             ]);
             let message = sql::fill(include_str!("log_tail.sql"), values);
-            let rows = self.rows(Kind::Scan, message).await?;
+            let rows = self.rows(MessageKind::Scan, message).await?;
             for row in &rows {
-                let row = Columns(row);
+                let row = PgColumns(row);
                 let newlines = row.unsigned(2)?;
                 before = LogCursor { attempt: row.count(0)?, seq: row.unsigned(1)? };
                 if newlines >= left {
@@ -101,7 +102,7 @@ impl Inner {
     }
 }
 
-fn log_values(request: &LogRequest) -> Vec<(&'static str, Value)> {
+fn log_values(request: &LogRequest) -> Vec<(&'static str, SqlValue)> {
     let all = request.streams.is_empty();
     let streams = if all { &Stream::ALL[..] } else { &request.streams };
     vec![
@@ -113,7 +114,7 @@ fn log_values(request: &LogRequest) -> Vec<(&'static str, Value)> {
     ]
 }
 
-fn stream(row: Columns<'_>, column: usize) -> DbResult<Stream> {
+fn stream(row: PgColumns<'_>, column: usize) -> DbResult<Stream> {
     stream_of(row.int(column)?).ok_or_else(|| wrong(column, "not a stream"))
 }
 

@@ -56,7 +56,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use self::group::Groups;
-use self::lanes::Lanes;
+use self::lanes::LaneCache;
 use self::sessions::Sessions;
 use crate::budget;
 use crate::filter_pushdown::SCAN_MAX;
@@ -132,34 +132,34 @@ impl fmt::Debug for PostgresOptions {
 /// ([`Postgres::callers`]); both share one store.
 #[derive(Debug)]
 pub struct Postgres {
-    inner: Arc<Inner>,
+    inner: Arc<PgBudget>,
     all: Arc<All>,
 }
 
 #[derive(Debug)]
 struct All {
-    control: Arc<Inner>,
-    callers: Arc<Inner>,
-    electing: Arc<Inner>,
+    control: Arc<PgBudget>,
+    callers: Arc<PgBudget>,
+    electing: Arc<PgBudget>,
 }
 
 /// One budget: the sessions and the queue of writes that the calls of one handle share.
 #[derive(Debug)]
-struct Inner {
+struct PgBudget {
     options: PostgresOptions,
     /// The URL without the password, for error texts.
     name: String,
     sessions: Sessions,
     groups: Groups,
     /// Permits for waiting rows.
-    room: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     common: Arc<Common>,
 }
 
 /// State that all budgets share.
 #[derive(Debug, Default)]
 struct Common {
-    lanes: Lanes,
+    lanes: LaneCache,
     closed: AtomicBool,
     /// Statements that wrote counts since the last summing.
     counted: AtomicU32,
@@ -181,7 +181,7 @@ impl Postgres {
         let with_settings = connect.clone().options(settings);
         let budget = |sessions: usize, scans: usize| {
             let deadline = options.connect_deadline;
-            Arc::new(Inner {
+            Arc::new(PgBudget {
                 sessions: Sessions::new(
                     [with_settings.clone(), connect.clone()],
                     sessions,
@@ -191,7 +191,7 @@ impl Postgres {
                 options: options.clone(),
                 name: name.clone(),
                 groups: Groups::default(),
-                room: Arc::new(Semaphore::new(options.waiting_max as usize)),
+                permits: Arc::new(Semaphore::new(options.waiting_max as usize)),
                 common: Arc::clone(&common),
             })
         };
@@ -224,14 +224,14 @@ impl Postgres {
         let (most, deadline) = (control.options.waiting_max, control.options.write_deadline);
         // All permits are free once every accepted row is written.
         let written = futures_util::future::join(
-            control.room.acquire_many(most),
-            callers.room.acquire_many(most),
+            control.permits.acquire_many(most),
+            callers.permits.acquire_many(most),
         );
         let waited = timeout(deadline, written).await;
         // A synced commit also syncs every earlier unsynced one.
         let synced = control.touch().await;
         for budget in [control, callers, electing] {
-            budget.room.close();
+            budget.permits.close();
             budget.sessions.close().await;
         }
         match waited {

@@ -7,9 +7,9 @@ use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use super::db_error::DbError;
-use super::executor::Kind;
-use super::row::Columns;
-use super::{Inner, PostgresOptions, tls};
+use super::executor::MessageKind;
+use super::row::PgColumns;
+use super::{PgBudget, PostgresOptions, tls};
 use crate::columns::Row as _;
 use crate::error::KEPT_STATEMENTS;
 use crate::{Durability, Result, StoreError};
@@ -127,11 +127,12 @@ pub(super) fn failed(failure: DbError, store: &str) -> StoreError {
 }
 
 /// Checks the settings that keep an accepted job safe.
-pub(super) async fn check_settings(inner: &Inner) -> Result<()> {
+pub(super) async fn check_settings(inner: &PgBudget) -> Result<()> {
     let opening = |failure| failed(failure, &inner.name);
-    let rows = inner.rows(Kind::Read, include_str!("settings.sql")).await.map_err(opening)?;
+    let rows =
+        inner.rows(MessageKind::Read, include_str!("settings.sql")).await.map_err(opening)?;
     let row = rows.first().ok_or(StoreError::Unknown)?;
-    let row = Columns(row);
+    let row = PgColumns(row);
     let found = |column| row.text(column).map_err(opening);
     let refuse = |setting, found, needed| {
         Err(StoreError::Unsafe { store: inner.name.clone(), setting, found, needed })
@@ -162,9 +163,9 @@ pub(super) async fn check_settings(inner: &Inner) -> Result<()> {
 
 /// Detects a transaction-pooling proxy without support for prepared statements: it runs two of the store's
 /// sessions on one session of the server, where the second finds the statement of the first.
-pub(super) async fn check_proxy(inner: &Inner, other: &Inner) -> Result<()> {
+pub(super) async fn check_proxy(inner: &PgBudget, other: &PgBudget) -> Result<()> {
     for session in [inner, other, inner, other] {
-        let answer = session.rows(Kind::Read, "select 1").await;
+        let answer = session.rows(MessageKind::Read, "select 1").await;
         answer.map_err(|failure| failed(failure, &inner.name))?;
     }
     Ok(())
@@ -172,7 +173,7 @@ pub(super) async fn check_proxy(inner: &Inner, other: &Inner) -> Result<()> {
 
 /// Applies the missing migrations, each in one transaction. Of nodes that start at once, one applies a
 /// migration and the others wait for it.
-pub(super) async fn migrate(inner: &Inner) -> Result<()> {
+pub(super) async fn migrate(inner: &PgBudget) -> Result<()> {
     let opening = |failure| failed(failure, &inner.name);
     loop {
         let found = schema(inner).await.map_err(opening)?;
@@ -199,14 +200,14 @@ pub(super) async fn migrate(inner: &Inner) -> Result<()> {
 }
 
 /// The version of the schema; 0 if there is none.
-async fn schema(inner: &Inner) -> super::db_error::DbResult<u32> {
+async fn schema(inner: &PgBudget) -> super::db_error::DbResult<u32> {
     let exists = "select to_regclass('orx_schema') is not null";
-    let rows = inner.rows(Kind::Read, exists).await?;
-    if rows.first().map(|row| Columns(row).bool(0)).transpose()? != Some(true) {
+    let rows = inner.rows(MessageKind::Read, exists).await?;
+    if rows.first().map(|row| PgColumns(row).bool(0)).transpose()? != Some(true) {
         return Ok(0);
     }
-    let rows = inner.rows(Kind::Read, "select version from orx_schema").await?;
-    let version = rows.first().map(|row| Columns(row).int(0)).transpose()?.unwrap_or(0);
+    let rows = inner.rows(MessageKind::Read, "select version from orx_schema").await?;
+    let version = rows.first().map(|row| PgColumns(row).int(0)).transpose()?.unwrap_or(0);
     Ok(u32::try_from(version).unwrap_or(u32::MAX))
 }
 

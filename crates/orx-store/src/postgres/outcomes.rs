@@ -11,11 +11,11 @@ use orx_model::{
 };
 
 use super::db_error::{DbError, DbResult};
-use super::executor::Kind;
+use super::executor::MessageKind;
 use super::group::{Group, Groups, Part, ROW_BYTES};
-use super::row::Columns;
-use super::sql::{Statement, Value};
-use super::{Inner, sql};
+use super::row::PgColumns;
+use super::sql::{SqlValue, Statement};
+use super::{PgBudget, sql};
 use crate::codec::{capped, exit_columns, millis, policy, status_code};
 use crate::columns::Row as _;
 use crate::{Recorded, Term};
@@ -61,7 +61,7 @@ impl Part for Record {
         &groups.record
     }
 
-    async fn write(inner: &Arc<Inner>, parts: &[Self]) -> DbResult<Vec<Vec<Recorded>>> {
+    async fn write(inner: &Arc<PgBudget>, parts: &[Self]) -> DbResult<Vec<Vec<Recorded>>> {
         let pending: Vec<PendingOutcome<'_>> = parts.iter().flat_map(Record::pending).collect();
         let mut all = inner.record(&pending, None).await?.into_iter();
         Ok(parts.iter().map(|part| all.by_ref().take(part.outcomes.len()).collect()).collect())
@@ -69,14 +69,14 @@ impl Part for Record {
 }
 
 /// The state of a job that a transition is computed from.
-struct JobSnapshot {
+struct TransitionInputs {
     status: JobStatus,
     execution: Option<ExecutionId>,
     inputs: RetryInputs,
 }
 
 /// The columns that an outcome changes.
-struct Ending<'o> {
+struct EndColumns<'o> {
     index: usize,
     pending: &'o PendingOutcome<'o>,
     status: JobStatus,
@@ -91,7 +91,7 @@ struct Decided {
     dead: Option<&'static str>,
 }
 
-impl Inner {
+impl PgBudget {
     pub(super) async fn record_outcomes_as_leader(
         self: &Arc<Self>,
         record: &Record,
@@ -121,9 +121,9 @@ impl Inner {
             }
             let done = answers.iter().any(Option::is_some);
             let seen = self.snapshots(pending, &left).await.map_err(|it| it.after(done))?;
-            let endings: Vec<Ending<'_>> = left
+            let endings: Vec<EndColumns<'_>> = left
                 .iter()
-                .map(|index| Ending::new(*index, &pending[*index], &seen))
+                .map(|index| EndColumns::new(*index, &pending[*index], &seen))
                 .collect::<DbResult<_>>()?;
             let round = self.record_round(&endings, term, &mut answers).await;
             if round.map_err(|it| it.after(done))? == 0 {
@@ -144,7 +144,7 @@ impl Inner {
         &self,
         pending: &[PendingOutcome<'_>],
         places: &[usize],
-    ) -> DbResult<HashMap<JobId, JobSnapshot>> {
+    ) -> DbResult<HashMap<JobId, TransitionInputs>> {
         let failed = places.iter().map(|index| pending[*index].outcome).filter(|it| !succeeded(it));
         let jobs: Vec<i64> = failed.map(|outcome| outcome.job.0).collect();
         if jobs.is_empty() {
@@ -157,8 +157,8 @@ impl Inner {
             [("jobs", sql::ints(jobs))],
         );
         let mut seen = HashMap::new();
-        for row in &self.rows(Kind::Read, message).await? {
-            let row = Columns(row);
+        for row in &self.rows(MessageKind::Read, message).await? {
+            let row = PgColumns(row);
             let policy = policy(row.job(0)?, row.optional_str(8)?.map(str::as_bytes));
             let inputs = RetryInputs {
                 ends: AttemptCounts {
@@ -173,7 +173,10 @@ impl Inner {
                 cancel_requested: row.bool(7)?,
             };
             let execution = row.optional_id(2)?.map(ExecutionId);
-            seen.insert(row.job(0)?, JobSnapshot { status: row.status(1)?, execution, inputs });
+            seen.insert(
+                row.job(0)?,
+                TransitionInputs { status: row.status(1)?, execution, inputs },
+            );
         }
         Ok(seen)
     }
@@ -181,11 +184,11 @@ impl Inner {
     /// Runs one round. Returns the number of outcomes that got their answer.
     async fn record_round(
         self: &Arc<Self>,
-        endings: &[Ending<'_>],
+        endings: &[EndColumns<'_>],
         term: Option<Term>,
         answers: &mut [Option<Recorded>],
     ) -> DbResult<usize> {
-        let plain = |ending: &Ending<'_>| {
+        let plain = |ending: &EndColumns<'_>| {
             let signal = exit_columns(ending.pending.outcome.exit).1;
             ending.decided.is_none() && signal.is_none()
         };
@@ -194,17 +197,17 @@ impl Inner {
             true => success_statement(endings, term),
             false => statement(endings, term),
         };
-        let rows = self.rows(Kind::Durable, message).await?;
+        let rows = self.rows(MessageKind::Durable, message).await?;
         self.count();
         if rows.is_empty() {
             return Err(DbError::Deposed);
         }
-        let by_index: HashMap<usize, &Ending<'_>> =
+        let by_index: HashMap<usize, &EndColumns<'_>> =
             endings.iter().map(|ending| (ending.index, ending)).collect();
         let mut answered = 0;
         let mut missing: HashSet<usize> = by_index.keys().copied().collect();
         for row in &rows {
-            let row = Columns(row);
+            let row = PgColumns(row);
             let Some(index) = row.optional_int(0)? else { continue };
             let index = usize::try_from(index).unwrap_or(usize::MAX);
             let Some(ending) = by_index.get(&index) else { continue };
@@ -237,11 +240,11 @@ fn succeeded(outcome: &Outcome) -> bool {
     matches!(outcome.kind, OutcomeKind::Succeeded { .. })
 }
 
-impl<'o> Ending<'o> {
+impl<'o> EndColumns<'o> {
     fn new(
         index: usize,
         pending: &'o PendingOutcome<'o>,
-        seen: &HashMap<JobId, JobSnapshot>,
+        seen: &HashMap<JobId, TransitionInputs>,
     ) -> DbResult<Self> {
         let outcome = pending.outcome;
         if succeeded(outcome) {
@@ -252,7 +255,7 @@ impl<'o> Ending<'o> {
         let live = seen
             .get(&outcome.job)
             .filter(|seen| seen.execution == Some(outcome.execution) && seen.status.is_live());
-        let Some(JobSnapshot { status, inputs, .. }) = live else {
+        let Some(TransitionInputs { status, inputs, .. }) = live else {
             // Stale: impossible counts keep the statement from recording it, and it returns the job's status.
             let none = AttemptCounts { failed: u32::MAX, ..AttemptCounts::default() };
             let was = RetryInputs {
@@ -293,24 +296,24 @@ impl<'o> Ending<'o> {
     }
 }
 
-fn statement(endings: &[Ending<'_>], term: Option<Term>) -> Statement {
+fn statement(endings: &[EndColumns<'_>], term: Option<Term>) -> Statement {
     let pending = || endings.iter().map(|ending| ending.pending);
     let outcomes = || pending().map(|pending| pending.outcome);
     let decided = |of: fn(&Decided) -> u32| {
         sql::ints(endings.iter().map(move |ending| ending.decided.as_ref().map(of).map(i64::from)))
     };
-    let deadline = |ending: &Ending<'_>| {
+    let deadline = |ending: &EndColumns<'_>| {
         let deadline = ending.decided.as_ref().and_then(|decided| decided.was.deadline);
         deadline.filter(|_| !ending.status.is_final()).map(Timestamp::as_millis)
     };
-    let dead = |ending: &Ending<'_>| ending.decided.as_ref().and_then(|decided| decided.dead);
-    let dead_at = |ending: &Ending<'_>| dead(ending).map(|_| ending.pending.now.as_millis());
+    let dead = |ending: &EndColumns<'_>| ending.decided.as_ref().and_then(|decided| decided.dead);
+    let dead_at = |ending: &EndColumns<'_>| dead(ending).map(|_| ending.pending.now.as_millis());
     let exits = || outcomes().map(|outcome| exit_columns(outcome.exit));
     let cancelled = endings
         .iter()
         .map(|ending| ending.decided.as_ref().is_some_and(|decided| decided.was.cancel_requested));
     let values = [
-        ("lease", Value::Lease(term)),
+        ("lease", SqlValue::Lease(term)),
         ("ords", sql::ints(endings.iter().map(|ending| ending.index as i64))),
         ("jobs", sql::ints(outcomes().map(|outcome| outcome.job.0))),
         ("executions", sql::ids(outcomes().map(|outcome| outcome.execution.0))),
@@ -327,23 +330,23 @@ fn statement(endings: &[Ending<'_>], term: Option<Term>) -> Statement {
         ("was_returned", decided(|decided| decided.was.ends.returned)),
         ("was_cancelled", sql::bools(cancelled)),
         ("started_ats", sql::ints(outcomes().map(|outcome| millis(outcome.started_at)))),
-        ("errors", sql::texts(endings.iter().map(Ending::error))),
+        ("errors", sql::texts(endings.iter().map(EndColumns::error))),
         ("codes", sql::ints(exits().map(|(code, _)| code.map(i64::from)))),
         ("signals", sql::ints(exits().map(|(_, signal)| signal.map(i64::from)))),
         ("dead", sql::texts(endings.iter().map(dead))),
         ("dead_ats", sql::ints(endings.iter().map(dead_at))),
         ("outcomes", sql::texts(outcomes().map(|outcome| outcome.kind.status().as_str()))),
         ("ended_ats", sql::ints(pending().map(|it| it.outcome.ended_at.min(it.now).as_millis()))),
-        ("results", sql::texts(endings.iter().map(Ending::result))),
+        ("results", sql::texts(endings.iter().map(EndColumns::result))),
     ];
     sql::fill_again(include_str!("record.sql"), values)
 }
 
 /// The statement for attempts that all succeeded: without the columns that depend on the job.
-fn success_statement(endings: &[Ending<'_>], term: Option<Term>) -> Statement {
+fn success_statement(endings: &[EndColumns<'_>], term: Option<Term>) -> Statement {
     static WITHOUT_RESULTS: LazyLock<String> = LazyLock::new(|| {
         let template = include_str!("record_ok.sql");
-        match (template.find("kept as ("), template.find("moves as (")) {
+        match (template.find("stored as ("), template.find("moves as (")) {
             (Some(from), Some(to)) if from < to => [&template[..from], &template[to..]].concat(),
             _ => template.to_owned(),
         }
@@ -353,7 +356,7 @@ fn success_statement(endings: &[Ending<'_>], term: Option<Term>) -> Statement {
     let codes = outcomes().map(|outcome| exit_columns(outcome.exit).0.map(i64::from));
     let kind = OutcomeKind::Succeeded { result: None };
     let values = [
-        ("lease", Value::Lease(term)),
+        ("lease", SqlValue::Lease(term)),
         ("ords", sql::ints(endings.iter().map(|ending| ending.index as i64))),
         ("jobs", sql::ints(outcomes().map(|outcome| outcome.job.0))),
         ("executions", sql::ids(outcomes().map(|outcome| outcome.execution.0))),
@@ -362,7 +365,7 @@ fn success_statement(endings: &[Ending<'_>], term: Option<Term>) -> Statement {
         ("ended", sql::text(kind.status().as_str())),
         ("ended_ats", sql::ints(pending().map(|it| it.outcome.ended_at.min(it.now).as_millis()))),
         ("codes", sql::ints(codes)),
-        ("results", sql::texts(endings.iter().map(Ending::result))),
+        ("results", sql::texts(endings.iter().map(EndColumns::result))),
     ];
     match endings.iter().all(|ending| ending.result().is_none()) {
         true => sql::fill_again(&WITHOUT_RESULTS, values),
@@ -382,7 +385,7 @@ impl Part for Vec<Started> {
         &groups.started
     }
 
-    async fn write(inner: &Arc<Inner>, parts: &[Self]) -> DbResult<Vec<()>> {
+    async fn write(inner: &Arc<PgBudget>, parts: &[Self]) -> DbResult<Vec<()>> {
         // The first report of an execution counts.
         let mut firsts: BTreeMap<(JobId, ExecutionId), Timestamp> = BTreeMap::new();
         for started in parts.iter().flatten() {
@@ -395,7 +398,9 @@ impl Part for Vec<Started> {
             ("from", sql::int(status_code(JobStatus::Dispatched))),
             ("to", sql::int(status_code(next(JobStatus::Dispatched, JobEvent::Start)?))),
         ];
-        inner.rows(Kind::Advisory, sql::fill_again(include_str!("start.sql"), values)).await?;
+        inner
+            .rows(MessageKind::Advisory, sql::fill_again(include_str!("start.sql"), values))
+            .await?;
         inner.count();
         Ok(vec![(); parts.len()])
     }
@@ -413,7 +418,7 @@ impl Part for Vec<ExecutionProgress> {
         &groups.progress
     }
 
-    async fn write(inner: &Arc<Inner>, parts: &[Self]) -> DbResult<Vec<()>> {
+    async fn write(inner: &Arc<PgBudget>, parts: &[Self]) -> DbResult<Vec<()>> {
         // The last report of an execution counts.
         let mut lasts = BTreeMap::new();
         for report in parts.iter().flatten() {
@@ -426,7 +431,9 @@ impl Part for Vec<ExecutionProgress> {
             ("percents", sql::floats(lasts.values().map(|progress| progress.percent))),
             ("texts", sql::texts(texts)),
         ];
-        inner.rows(Kind::Advisory, sql::fill_again(include_str!("progress.sql"), values)).await?;
+        inner
+            .rows(MessageKind::Advisory, sql::fill_again(include_str!("progress.sql"), values))
+            .await?;
         Ok(vec![(); parts.len()])
     }
 }

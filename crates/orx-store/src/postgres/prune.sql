@@ -72,7 +72,7 @@ keyed as materialized (
     from spec s full join gone g on g.id = s.job
     where case when s.key is null or g.id is null then false else true end
 ),
-kept as (
+stored as (
     update keys k set status = d.status, kept_until = d.finished_at + :key_kept
     from keyed d
     where k.key = d.key and k.job = d.job

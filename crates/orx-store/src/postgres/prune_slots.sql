@@ -21,7 +21,7 @@ oldest_kept as materialized (
         select s.schedule, s.slot from slots s
         where s.schedule = long.id
         order by s.slot desc
-        limit 1 offset :kept - 1
+        limit 1 offset :retained - 1
     ) as k
 ),
 beyond as materialized (
@@ -34,5 +34,5 @@ gone as (
     where s.schedule = o.schedule and s.slot = o.slot
     returning 1
 ),
-cut as (update schedules s set written = :kept from long where s.id = long.id)
+cut as (update schedules s set written = :retained from long where s.id = long.id)
 select (select count(*) from gone) from l

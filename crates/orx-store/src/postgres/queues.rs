@@ -4,13 +4,13 @@ use async_trait::async_trait;
 use orx_model::Name;
 
 use super::db_error::DbResult;
-use super::executor::Kind;
-use super::row::{self, Columns};
-use super::{Inner, Postgres, sql};
+use super::executor::MessageKind;
+use super::row::{self, PgColumns};
+use super::{PgBudget, Postgres, sql};
 use crate::columns::Row as _;
 use crate::{Paused, Queues, Result};
 
-impl Inner {
+impl PgBudget {
     async fn pause_queue(&self, queue: &Name, pause: &Paused) -> DbResult<bool> {
         let values = [
             ("queue", sql::text(queue.as_str())),
@@ -19,7 +19,7 @@ impl Inner {
             ("by", sql::optional_text(pause.by.as_deref())),
         ];
         let message = sql::fill(include_str!("pause_queue.sql"), values);
-        Ok(!self.rows(Kind::Repeatable, message).await?.is_empty())
+        Ok(!self.rows(MessageKind::Repeatable, message).await?.is_empty())
     }
 
     async fn resume_queue(&self, queue: &Name) -> DbResult<bool> {
@@ -28,15 +28,15 @@ impl Inner {
              where p.queue = q.id and q.name = :queue returning p.queue",
             [("queue", sql::text(queue.as_str()))],
         );
-        Ok(!self.rows(Kind::Repeatable, message).await?.is_empty())
+        Ok(!self.rows(MessageKind::Repeatable, message).await?.is_empty())
     }
 
     async fn paused_queues(&self) -> DbResult<Vec<(Name, Paused)>> {
         let message = "select q.name, p.paused_at, p.reason, p.paused_by \
                        from queue_pauses p join queues q on q.id = p.queue order by q.name";
-        let rows = self.rows(Kind::Read, message).await?;
+        let rows = self.rows(MessageKind::Read, message).await?;
         row::readable("the pause of a queue", &rows, |row| {
-            let row = Columns(row);
+            let row = PgColumns(row);
             let text = |column| row.optional_str(column).map(|text| text.map(str::to_owned));
             Ok((row.name(0)?, Paused { at: row.time(1)?, reason: text(2)?, by: text(3)? }))
         })

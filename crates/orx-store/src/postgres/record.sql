@@ -49,7 +49,7 @@ moved as (
     from ended e
     where j.id = e.job
 ),
-kept as (
+stored as (
     insert into results (job, result)
     select job, result from ended where result is not null order by job
     on conflict (job) do update set result = excluded.result

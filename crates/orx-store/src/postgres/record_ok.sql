@@ -42,7 +42,7 @@ moved as (
     from locked k
     where j.id = k.id and k.hit
 ),
-kept as (
+stored as (
     insert into results (job, result)
     select id, result from locked where hit and result is not null
     on conflict (job) do update set result = excluded.result

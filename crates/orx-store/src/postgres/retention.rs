@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use orx_model::{Timestamp, limits};
 
-use super::Inner;
+use super::PgBudget;
 use super::db_error::{DbError, DbResult};
-use super::executor::Kind;
-use super::row::Columns;
-use super::sql::{self, Value};
+use super::executor::MessageKind;
+use super::row::PgColumns;
+use super::sql::{self, SqlValue};
 use crate::columns::Row as _;
 use crate::{PruneRequest, Pruned, Term};
 
-impl Inner {
+impl PgBudget {
     pub(super) async fn prune(
         self: &Arc<Self>,
         request: &PruneRequest,
@@ -20,7 +20,7 @@ impl Inner {
     ) -> DbResult<Pruned> {
         let key_kept = i64::try_from(limits::KEY_KEPT.as_millis()).unwrap_or(i64::MAX);
         let values = [
-            ("lease", Value::Lease(Some(term))),
+            ("lease", SqlValue::Lease(Some(term))),
             ("completed_before", sql::int(request.completed_before.as_millis())),
             ("others_before", sql::int(request.others_before.as_millis())),
             ("limit", sql::int(i64::from(request.limit))),
@@ -28,8 +28,8 @@ impl Inner {
             ("key_kept", sql::int(key_kept)),
         ];
         let message = sql::fill(include_str!("prune.sql"), values);
-        let rows = self.rows(Kind::Durable, message).await?;
-        let row = Columns(rows.first().ok_or(DbError::Deposed)?);
+        let rows = self.rows(MessageKind::Durable, message).await?;
+        let row = PgColumns(rows.first().ok_or(DbError::Deposed)?);
         let (jobs, chunks) = (row.unsigned(0)?, row.unsigned(1)?);
         self.sum_counts().await?;
         let more = jobs == u64::from(request.limit) || chunks == u64::from(request.chunks);
@@ -43,12 +43,12 @@ impl Inner {
         term: Term,
     ) -> DbResult<u64> {
         let values = [
-            ("lease", Value::Lease(Some(term))),
+            ("lease", SqlValue::Lease(Some(term))),
             ("now", sql::int(now.as_millis())),
             ("limit", sql::int(i64::from(limit))),
         ];
         let message = sql::fill(include_str!("forget_keys.sql"), values);
-        let rows = self.rows(Kind::Durable, message).await?;
-        Columns(rows.first().ok_or(DbError::Deposed)?).unsigned(0)
+        let rows = self.rows(MessageKind::Durable, message).await?;
+        PgColumns(rows.first().ok_or(DbError::Deposed)?).unsigned(0)
     }
 }

@@ -21,7 +21,7 @@ gone as (
     delete from slots s using ok o
     where s.schedule = o.id and s.slot > o.to_handled and s.outcome in ('missed', 'skipped')
 ),
-kept as (
+stored as (
     update slots s set
         last = case when s.last > o.to_handled then o.to_handled else s.last end,
         count = case when s.last > o.to_handled then 1 else s.count end,

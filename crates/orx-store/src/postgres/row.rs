@@ -11,9 +11,9 @@ use crate::columns::{self, Column, JobColumn, Row as _, attempt_columns, job_col
 
 /// A row, read by column index. Values are in the server's binary format.
 #[derive(Clone, Copy)]
-pub(super) struct Columns<'r>(pub(super) &'r PgRow);
+pub(super) struct PgColumns<'r>(pub(super) &'r PgRow);
 
-impl<'r> Columns<'r> {
+impl<'r> PgColumns<'r> {
     fn raw(self, column: usize) -> DbResult<Option<&'r [u8]>> {
         let value = self.0.try_get_raw(column)?;
         if value.is_null() {
@@ -60,7 +60,7 @@ impl<'r> Columns<'r> {
     }
 }
 
-impl<'r> columns::Row<'r> for Columns<'r> {
+impl<'r> columns::Row<'r> for PgColumns<'r> {
     type Error = DbError;
 
     fn optional_int(self, column: impl Column) -> DbResult<Option<i64>> {
@@ -137,14 +137,14 @@ pub(super) fn readable<'r, T>(
 
 /// See [`columns::job_or_stub`].
 pub(super) fn job_or_stub(row: &PgRow) -> DbResult<Job> {
-    columns::job_or_stub(Columns(row))
+    columns::job_or_stub(PgColumns(row))
 }
 
 /// See [`columns::attempt`].
 pub(super) fn attempt(row: &PgRow) -> DbResult<Attempt> {
-    columns::attempt(Columns(row))
+    columns::attempt(PgColumns(row))
 }
 
 pub(super) fn wrong(column: impl Column, found: &str) -> DbError {
-    Columns::wrong(column, found)
+    PgColumns::wrong(column, found)
 }

@@ -8,11 +8,11 @@ use orx_model::{JobId, Name, Timestamp};
 use sqlx::postgres::PgRow;
 
 use super::db_error::{DbError, DbResult};
-use super::executor::Kind;
+use super::executor::MessageKind;
 use super::fire::{NewRow, last_of_each, row_values};
-use super::row::{self, Columns, wrong};
-use super::sql::Value;
-use super::{Inner, Postgres, sql};
+use super::row::{self, PgColumns, wrong};
+use super::sql::SqlValue;
+use super::{PgBudget, Postgres, sql};
 use crate::codec::{integer, millis, slot_outcome};
 use crate::columns::Row as _;
 use crate::error::prepared;
@@ -35,14 +35,14 @@ fn record_or_stub(row: &PgRow) -> DbResult<ScheduleRecord> {
         Err(DbError::Unreadable(error)) => error,
         read => return read,
     };
-    let row = Columns(row);
+    let row = PgColumns(row);
     let (id, handled, version) = (row.name(15)?, row.time(9)?, row.unsigned(6)?);
     tracing::error!(schedule = %id, %error, "a schedule cannot be read");
     Ok(ScheduleRecord { version, ..ScheduleRecord::unreadable(id, handled, error.to_string()) })
 }
 
 fn record(row: &PgRow) -> DbResult<ScheduleRecord> {
-    let row = Columns(row);
+    let row = PgColumns(row);
     let paused = match row.optional_time(2)? {
         Some(at) => Some(Paused { at, reason: row.optional_text(3)?, by: row.optional_text(4)? }),
         None => None,
@@ -77,7 +77,7 @@ fn record(row: &PgRow) -> DbResult<ScheduleRecord> {
 }
 
 fn slot(row: &PgRow) -> DbResult<Slot> {
-    let row = Columns(row);
+    let row = PgColumns(row);
     let outcome = row.str(4)?;
     let job = row.optional_int(6)?.map(JobId);
     let found = slot_outcome(outcome, row.optional_str(5)?, job, row.optional_int(7)?);
@@ -94,12 +94,12 @@ fn slot(row: &PgRow) -> DbResult<Slot> {
 /// Attempts to remove a schedule that fires meanwhile.
 const REMOVE_TRIES: usize = 20;
 
-impl Inner {
+impl PgBudget {
     async fn add_schedule(&self, new: &NewPlan, now: Timestamp) -> DbResult<bool> {
         let mut values = plan_values(new, now);
         values.push(("id", sql::text(new.plan.spec.id.as_str())));
         let message = sql::fill(include_str!("add_schedule.sql"), values);
-        Ok(!self.rows(Kind::Durable, message).await?.is_empty())
+        Ok(!self.rows(MessageKind::Durable, message).await?.is_empty())
     }
 
     async fn schedule(&self, id: &Name) -> DbResult<Option<ScheduleRecord>> {
@@ -110,7 +110,7 @@ impl Inner {
             ),
             [("id", sql::text(id.as_str()))],
         );
-        self.rows(Kind::Read, message).await?.first().map(record_or_stub).transpose()
+        self.rows(MessageKind::Read, message).await?.first().map(record_or_stub).transpose()
     }
 
     async fn schedules(&self, after: Option<&Name>, limit: u32) -> DbResult<Vec<ScheduleRecord>> {
@@ -124,7 +124,7 @@ impl Inner {
                 ("limit", sql::int(i64::from(limit))),
             ],
         );
-        let rows = self.rows(Kind::Piece, message).await?;
+        let rows = self.rows(MessageKind::Piece, message).await?;
         row::readable("a schedule", &rows, record_or_stub)
     }
 
@@ -145,8 +145,8 @@ impl Inner {
         let row = row.map(NewRow::new);
         values.extend(row_values(&row.iter().collect::<Vec<_>>()));
         let message = sql::fill(include_str!("change_schedule.sql"), values);
-        let rows = self.rows(Kind::Durable, message).await?;
-        let Some(row) = rows.first().map(Columns) else { return Ok(ScheduleUpdate::Missing) };
+        let rows = self.rows(MessageKind::Durable, message).await?;
+        let Some(row) = rows.first().map(PgColumns) else { return Ok(ScheduleUpdate::Missing) };
         Ok(match row.optional_int(0)? {
             Some(_) => ScheduleUpdate::Applied { version: row.unsigned(0)? },
             None => ScheduleUpdate::Stale,
@@ -162,8 +162,8 @@ impl Inner {
                     ("version", sql::optional_int(version.map(integer))),
                 ],
             );
-            let rows = self.rows(Kind::Durable, statement).await?;
-            let Some(row) = rows.first().map(Columns) else { return Ok(ScheduleUpdate::Missing) };
+            let rows = self.rows(MessageKind::Durable, statement).await?;
+            let Some(row) = rows.first().map(PgColumns) else { return Ok(ScheduleUpdate::Missing) };
             let version = row.unsigned(0)?;
             if row.bool(1)? {
                 return Ok(ScheduleUpdate::Applied { version });
@@ -193,10 +193,10 @@ impl Inner {
                     ("limit", sql::int(i64::from(limit))),
                 ],
             );
-            let rows = self.rows(Kind::Piece, message).await?;
+            let rows = self.rows(MessageKind::Piece, message).await?;
             due.extend(row::readable("a due schedule", &rows, record)?);
             // Unreadable rows do not count towards the limit.
-            let last = rows.last().map(Columns).filter(|_| rows.len() >= limit as usize);
+            let last = rows.last().map(PgColumns).filter(|_| rows.len() >= limit as usize);
             match last {
                 Some(last) if due.len() < limit as usize => {
                     after = (last.int(11)?, last.text(15)?);
@@ -223,11 +223,11 @@ impl Inner {
                     ("limit", sql::int(i64::from(limit))),
                 ],
             );
-            let rows = self.rows(Kind::Read, message).await?;
+            let rows = self.rows(MessageKind::Read, message).await?;
             ahead.extend(row::readable("a schedule ahead of the clock", &rows, record)?);
             // Unreadable rows do not count towards the limit.
             match rows.last().filter(|_| rows.len() >= limit as usize) {
-                Some(last) if ahead.len() < limit as usize => after = Columns(last).text(15)?,
+                Some(last) if ahead.len() < limit as usize => after = PgColumns(last).text(15)?,
                 Some(_) | None => {
                     ahead.truncate(limit as usize);
                     return Ok(ahead);
@@ -239,16 +239,16 @@ impl Inner {
     async fn rewind(&self, rewinds: &[Rewind], term: Term) -> DbResult<Vec<bool>> {
         let mut seen = HashSet::new();
         let ords: Vec<usize> =
-            (0..rewinds.len()).filter(|ord| seen.insert(&rewinds[*ord].basis.id)).collect();
+            (0..rewinds.len()).filter(|ord| seen.insert(&rewinds[*ord].expected.id)).collect();
         let of = || ords.iter().map(|ord| &rewinds[*ord]);
         let numbers = || sql::ints(ords.iter().map(|ord| *ord as i64));
         let next = || of().map(|it| it.to.next);
         let mut values = vec![
-            ("lease", Value::Lease(Some(term))),
+            ("lease", SqlValue::Lease(Some(term))),
             ("ords", numbers()),
-            ("ids", sql::texts(of().map(|it| it.basis.id.as_str()))),
-            ("versions", sql::ints(of().map(|it| integer(it.basis.version)))),
-            ("handled", sql::ints(of().map(|it| it.basis.handled.as_millis()))),
+            ("ids", sql::texts(of().map(|it| it.expected.id.as_str()))),
+            ("versions", sql::ints(of().map(|it| integer(it.expected.version)))),
+            ("handled", sql::ints(of().map(|it| it.expected.handled.as_millis()))),
             ("to_handled", sql::ints(of().map(|it| it.to.handled.as_millis()))),
             ("to_slots", sql::ints(next().map(|next| millis(next.map(|next| next.slot))))),
             ("to_fires", sql::ints(next().map(|next| millis(next.map(|next| next.fire_at))))),
@@ -257,11 +257,11 @@ impl Inner {
         let rows: Vec<NewRow<'_>> = of().map(|it| NewRow::new(&it.row)).collect();
         values.extend(row_values(&rows.iter().collect::<Vec<_>>()));
         let message = sql::fill(include_str!("rewind.sql"), values);
-        let rows = self.rows(Kind::Durable, message).await?;
+        let rows = self.rows(MessageKind::Durable, message).await?;
         if rows.is_empty() {
             return Err(DbError::Deposed);
         }
-        let done = rows.iter().map(|row| Columns(row).optional_int(0));
+        let done = rows.iter().map(|row| PgColumns(row).optional_int(0));
         let done = done.collect::<DbResult<HashSet<Option<i64>>>>()?;
         Ok((0..rewinds.len()).map(|ord| done.contains(&Some(ord as i64))).collect())
     }
@@ -271,8 +271,8 @@ impl Inner {
             "select next_fire from schedules where next_fire > :after order by next_fire limit 1",
             [("after", sql::int(after.as_millis()))],
         );
-        let rows = self.rows(Kind::Read, message).await?;
-        rows.first().map(|row| Columns(row).time(0)).transpose()
+        let rows = self.rows(MessageKind::Read, message).await?;
+        rows.first().map(|row| PgColumns(row).time(0)).transpose()
     }
 
     async fn slots(&self, request: &SlotRequest) -> DbResult<Vec<Slot>> {
@@ -293,11 +293,11 @@ impl Inner {
                     ("limit", sql::int(i64::from(request.limit))),
                 ],
             );
-            let rows = self.rows(Kind::Piece, message).await?;
+            let rows = self.rows(MessageKind::Piece, message).await?;
             slots.extend(row::readable("a row of a ledger", &rows, slot)?);
             // Unreadable rows do not count towards the limit.
             match rows.last().filter(|_| rows.len() >= limit && slots.len() < limit) {
-                Some(last) => before = Columns(last).int(0)?,
+                Some(last) => before = PgColumns(last).int(0)?,
                 None => {
                     slots.truncate(limit);
                     return Ok(slots);
@@ -312,14 +312,15 @@ impl Inner {
              where outcome = 'missed' and recorded_at >= :since group by schedule order by schedule",
             [("since", sql::int(since.as_millis()))],
         );
-        let missed = |row: &_| Ok((Columns(row).name(0)?, Columns(row).unsigned(1)?));
-        row::readable("a schedule", &self.rows(Kind::Piece, message).await?, missed)
+        let missed = |row: &_| Ok((PgColumns(row).name(0)?, PgColumns(row).unsigned(1)?));
+        row::readable("a schedule", &self.rows(MessageKind::Piece, message).await?, missed)
     }
 
     async fn outlook(&self, after: Timestamp) -> DbResult<Outlook> {
         let values = [("after", sql::int(after.as_millis()))];
-        let rows = self.rows(Kind::Read, sql::fill(include_str!("outlook.sql"), values)).await?;
-        let row = Columns(rows.first().ok_or_else(|| DbError::Unreadable("no row".into()))?);
+        let rows =
+            self.rows(MessageKind::Read, sql::fill(include_str!("outlook.sql"), values)).await?;
+        let row = PgColumns(rows.first().ok_or_else(|| DbError::Unreadable("no row".into()))?);
         Ok(Outlook {
             next_due: row.optional_time(0)?,
             next_fire: row.optional_time(1)?,
@@ -330,14 +331,14 @@ impl Inner {
 
     async fn prune_slots(&self, before: Timestamp, limit: u32, term: Term) -> DbResult<u64> {
         let values = [
-            ("lease", Value::Lease(Some(term))),
+            ("lease", SqlValue::Lease(Some(term))),
             ("before", sql::int(before.as_millis())),
             ("limit", sql::int(i64::from(limit))),
-            ("kept", sql::int(i64::from(SLOTS_KEPT))),
+            ("retained", sql::int(i64::from(SLOTS_KEPT))),
         ];
         let message = sql::fill(include_str!("prune_slots.sql"), values);
-        let rows = self.rows(Kind::Durable, message).await?;
-        Columns(rows.first().ok_or(DbError::Deposed)?).unsigned(0)
+        let rows = self.rows(MessageKind::Durable, message).await?;
+        PgColumns(rows.first().ok_or(DbError::Deposed)?).unsigned(0)
     }
 
     async fn import_schedules(&self, all: &[Import]) -> DbResult<()> {
@@ -377,12 +378,12 @@ impl Inner {
         ];
         values.extend(row_values(&rows.iter().map(|(_, row)| row).collect::<Vec<_>>()));
         let message = sql::fill(include_str!("import_schedules.sql"), values);
-        self.rows(Kind::Repeatable, message).await.map(drop)
+        self.rows(MessageKind::Repeatable, message).await.map(drop)
     }
 }
 
 /// The columns of a plan and its position, except the id.
-fn plan_values(new: &NewPlan, now: Timestamp) -> Vec<(&'static str, Value)> {
+fn plan_values(new: &NewPlan, now: Timestamp) -> Vec<(&'static str, SqlValue)> {
     let Position { handled, next } = new.plan.position;
     let paused = new.plan.paused.as_ref();
     vec![

@@ -35,7 +35,7 @@ pub(super) struct Sessions {
     options: [PgConnectOptions; 2],
     /// Whether a proxy rejected the settings.
     without: AtomicBool,
-    room: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     /// Fewer permits than sessions, as in `scans`: the other sessions stay free for reads by key and writes.
     pieces: Arc<Semaphore>,
     scans: Arc<Semaphore>,
@@ -52,15 +52,15 @@ struct Resting {
     closed: bool,
 }
 
-/// A session that is checked out. Dropping it without [`Lent::release`] closes it.
-pub(super) struct Lent {
+/// A session that is checked out. Dropping it without [`CheckedOutSession::release`] closes it.
+pub(super) struct CheckedOutSession {
     session: Option<PgConnection>,
     generation: u64,
     resting: Arc<Mutex<Resting>>,
     _permits: (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>),
 }
 
-impl Lent {
+impl CheckedOutSession {
     pub(super) fn session(&mut self) -> Option<&mut PgConnection> {
         self.session.as_mut()
     }
@@ -97,7 +97,7 @@ impl Sessions {
         Self {
             options,
             without: AtomicBool::new(false),
-            room: Arc::new(Semaphore::new(most)),
+            permits: Arc::new(Semaphore::new(most)),
             pieces: Arc::new(Semaphore::new(scans)),
             scans: Arc::new(Semaphore::new(scans)),
             resting: Arc::default(),
@@ -107,7 +107,11 @@ impl Sessions {
 
     /// Checks out a session. Waits until one is free, and for a server that is starting, but not beyond
     /// `until`.
-    pub(super) async fn checkout(&self, until: Instant, reads: Reads) -> DbResult<Lent> {
+    pub(super) async fn checkout(
+        &self,
+        until: Instant,
+        reads: Reads,
+    ) -> DbResult<CheckedOutSession> {
         let acquire = async |permits: &Arc<Semaphore>| {
             timeout_at(until, Arc::clone(permits).acquire_owned())
                 .await
@@ -119,7 +123,7 @@ impl Sessions {
             Reads::Piece => Some(acquire(&self.pieces).await?),
             Reads::Scan => Some(acquire(&self.scans).await?),
         };
-        let permits = (acquire(&self.room).await?, few);
+        let permits = (acquire(&self.permits).await?, few);
         loop {
             let (rested, generation) = {
                 let mut resting = self.resting.lock();
@@ -128,24 +132,24 @@ impl Sessions {
                 (resting.sessions.pop(), resting.generation)
             };
             let Some((mut session, since)) = rested else {
-                return Ok(self.lent(self.connect(until).await?, generation, permits));
+                return Ok(self.checked_out(self.connect(until).await?, generation, permits));
             };
             if since.elapsed() < PING_AFTER
                 || matches!(timeout(PING_DEADLINE, session.ping()).await, Ok(Ok(())))
             {
-                return Ok(self.lent(session, generation, permits));
+                return Ok(self.checked_out(session, generation, permits));
             }
         }
     }
 
-    fn lent(
+    fn checked_out(
         &self,
         session: PgConnection,
         generation: u64,
         permits: (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>),
-    ) -> Lent {
+    ) -> CheckedOutSession {
         let resting = Arc::clone(&self.resting);
-        Lent { session: Some(session), generation, resting, _permits: permits }
+        CheckedOutSession { session: Some(session), generation, resting, _permits: permits }
     }
 
     /// Tries again while the server is down, so that a quick restart causes no error.
@@ -178,7 +182,7 @@ impl Sessions {
 
     /// Closes the idle sessions and checks out no more.
     pub(super) async fn close(&self) {
-        for permits in [&self.room, &self.pieces, &self.scans] {
+        for permits in [&self.permits, &self.pieces, &self.scans] {
             permits.close();
         }
         let sessions = {

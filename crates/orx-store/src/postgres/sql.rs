@@ -37,7 +37,7 @@ const PARTS: [(&str, &str); 5] = [
 ];
 
 #[derive(Debug, Clone)]
-pub(super) enum Value {
+pub(super) enum SqlValue {
     Int(Option<i64>),
     Text(Option<String>),
     Id(u128),
@@ -58,7 +58,7 @@ pub(super) struct Statement {
     /// In a statement that writes, `:settings` stands for a query of one row that changes the settings of the
     /// transaction. The server runs it before it waits for a lock.
     pub(super) text: String,
-    pub(super) values: Vec<Value>,
+    pub(super) values: Vec<SqlValue>,
 }
 
 impl From<&str> for Statement {
@@ -73,22 +73,22 @@ impl From<String> for Statement {
     }
 }
 
-pub(super) fn arguments(values: &[Value]) -> Result<PgArguments, BoxDynError> {
+pub(super) fn arguments(values: &[SqlValue]) -> Result<PgArguments, BoxDynError> {
     let mut arguments = PgArguments::default();
     for value in values {
         match value {
-            Value::Int(number) => arguments.add(*number)?,
-            Value::Text(text) => arguments.add(text.as_deref())?,
-            Value::Id(id) => arguments.add(Id(*id))?,
-            Value::Bytes(bytes) => arguments.add(bytes.as_slice())?,
-            Value::Ints(numbers) => arguments.add(numbers)?,
-            Value::Floats(numbers) => arguments.add(numbers)?,
-            Value::Bools(values) => arguments.add(values)?,
-            Value::Ids(ids) => arguments.add(ids)?,
-            Value::Texts(texts) => arguments.add(texts)?,
-            Value::ByteStrings(values) => arguments.add(values)?,
+            SqlValue::Int(number) => arguments.add(*number)?,
+            SqlValue::Text(text) => arguments.add(text.as_deref())?,
+            SqlValue::Id(id) => arguments.add(Id(*id))?,
+            SqlValue::Bytes(bytes) => arguments.add(bytes.as_slice())?,
+            SqlValue::Ints(numbers) => arguments.add(numbers)?,
+            SqlValue::Floats(numbers) => arguments.add(numbers)?,
+            SqlValue::Bools(values) => arguments.add(values)?,
+            SqlValue::Ids(ids) => arguments.add(ids)?,
+            SqlValue::Texts(texts) => arguments.add(texts)?,
+            SqlValue::ByteStrings(values) => arguments.add(values)?,
             // `fill` has replaced it by text.
-            Value::Lease(_) => {}
+            SqlValue::Lease(_) => {}
         }
     }
     Ok(arguments)
@@ -108,25 +108,25 @@ struct Filled {
 /// names at each call.
 pub(super) fn fill_again(
     template: &'static str,
-    values: impl IntoIterator<Item = (&'static str, Value)>,
+    values: impl IntoIterator<Item = (&'static str, SqlValue)>,
 ) -> Statement {
     /// Templates by their address and length, and whether they check the lease.
     type Key = (usize, usize, bool);
     static KNOWN: LazyLock<RwLock<HashMap<Key, Arc<Filled>>>> = LazyLock::new(RwLock::default);
     let values: Vec<_> = values.into_iter().collect();
-    let leads = values.iter().any(|(_, value)| matches!(value, Value::Lease(Some(_))));
+    let leads = values.iter().any(|(_, value)| matches!(value, SqlValue::Lease(Some(_))));
     let key = (template.as_ptr() as usize, template.len(), leads);
     let known = KNOWN.read().get(&key).cloned();
     let values = expanded(values);
-    let (names, mut values): (Vec<&'static str>, Vec<Option<Value>>) =
+    let (names, mut values): (Vec<&'static str>, Vec<Option<SqlValue>>) =
         values.into_iter().map(|(name, value)| (name, Some(value))).unzip();
     let known = match known.filter(|known| known.names == names) {
         Some(known) => known,
         None => {
-            let numbered = (0..).map(|place| Value::Int(Some(place)));
+            let numbered = (0..).map(|place| SqlValue::Int(Some(place)));
             let filled = fill_expanded(template, Some(leads), names.iter().copied().zip(numbered));
             let place = |value| match value {
-                Value::Int(Some(place)) => usize::try_from(place).unwrap_or(usize::MAX),
+                SqlValue::Int(Some(place)) => usize::try_from(place).unwrap_or(usize::MAX),
                 _ => usize::MAX,
             };
             let order = filled.values.into_iter().map(place).collect();
@@ -144,13 +144,13 @@ pub(super) fn fill_again(
 /// and the server rejects it.
 pub(super) fn fill(
     template: &str,
-    values: impl IntoIterator<Item = (&'static str, Value)>,
+    values: impl IntoIterator<Item = (&'static str, SqlValue)>,
 ) -> Statement {
     let mut leads = None;
     let values: Vec<_> = values
         .into_iter()
         .inspect(|(_, value)| {
-            if let Value::Lease(term) = value {
+            if let SqlValue::Lease(term) = value {
                 leads = Some(term.is_some());
             }
         })
@@ -159,15 +159,17 @@ pub(super) fn fill(
 }
 
 /// Replaces a term by its two values.
-fn expanded(values: impl IntoIterator<Item = (&'static str, Value)>) -> Vec<(&'static str, Value)> {
+fn expanded(
+    values: impl IntoIterator<Item = (&'static str, SqlValue)>,
+) -> Vec<(&'static str, SqlValue)> {
     let mut all = Vec::new();
     for (name, value) in values {
         match value {
-            Value::Lease(Some(Term { node, epoch })) => {
+            SqlValue::Lease(Some(Term { node, epoch })) => {
                 all.push(("lease_holder", id(node.0)));
                 all.push(("lease_epoch", int(crate::codec::integer(epoch))));
             }
-            Value::Lease(None) => {}
+            SqlValue::Lease(None) => {}
             value => all.push((name, value)),
         }
     }
@@ -178,9 +180,9 @@ fn expanded(values: impl IntoIterator<Item = (&'static str, Value)>) -> Vec<(&'s
 fn fill_expanded(
     template: &str,
     leads: Option<bool>,
-    values: impl IntoIterator<Item = (&'static str, Value)>,
+    values: impl IntoIterator<Item = (&'static str, SqlValue)>,
 ) -> Statement {
-    let mut named: Vec<(&'static str, Option<Value>, usize)> =
+    let mut named: Vec<(&'static str, Option<SqlValue>, usize)> =
         values.into_iter().map(|(name, value)| (name, Some(value), 0)).collect();
     let lease = leads.map(|leads| if leads { LEASE } else { ":settings" });
     let mut filled = Statement { text: String::with_capacity(template.len()), values: Vec::new() };
@@ -205,7 +207,7 @@ fn fill_line(
     filled: &mut Statement,
     line: &str,
     lease: Option<&str>,
-    named: &mut [(&'static str, Option<Value>, usize)],
+    named: &mut [(&'static str, Option<SqlValue>, usize)],
 ) {
     if line.trim_start().starts_with("--") {
         return;
@@ -221,7 +223,7 @@ fn fill_line(
 fn add_line(
     filled: &mut Statement,
     mut rest: &str,
-    named: &mut [(&'static str, Option<Value>, usize)],
+    named: &mut [(&'static str, Option<SqlValue>, usize)],
 ) {
     while let Some(colon) = rest.find(':') {
         let (before, after) = rest.split_at(colon);
@@ -250,53 +252,53 @@ fn add_line(
     filled.text.push('\n');
 }
 
-pub(super) fn int(number: i64) -> Value {
-    Value::Int(Some(number))
+pub(super) fn int(number: i64) -> SqlValue {
+    SqlValue::Int(Some(number))
 }
 
-pub(super) fn optional_int(number: Option<i64>) -> Value {
-    Value::Int(number)
+pub(super) fn optional_int(number: Option<i64>) -> SqlValue {
+    SqlValue::Int(number)
 }
 
-pub(super) fn text(text: &str) -> Value {
-    Value::Text(Some(held(text).into_owned()))
+pub(super) fn text(text: &str) -> SqlValue {
+    SqlValue::Text(Some(held(text).into_owned()))
 }
 
-pub(super) fn optional_text(text: Option<&str>) -> Value {
-    Value::Text(text.map(|text| held(text).into_owned()))
+pub(super) fn optional_text(text: Option<&str>) -> SqlValue {
+    SqlValue::Text(text.map(|text| held(text).into_owned()))
 }
 
 /// A 128-bit id, as a `uuid`.
-pub(super) fn id(id: u128) -> Value {
-    Value::Id(id)
+pub(super) fn id(id: u128) -> SqlValue {
+    SqlValue::Id(id)
 }
 
-pub(super) fn bytes(bytes: &[u8]) -> Value {
-    Value::Bytes(bytes.to_vec())
+pub(super) fn bytes(bytes: &[u8]) -> SqlValue {
+    SqlValue::Bytes(bytes.to_vec())
 }
 
-pub(super) fn ints(numbers: impl IntoIterator<Item = impl Into<Option<i64>>>) -> Value {
-    Value::Ints(numbers.into_iter().map(Into::into).collect())
+pub(super) fn ints(numbers: impl IntoIterator<Item = impl Into<Option<i64>>>) -> SqlValue {
+    SqlValue::Ints(numbers.into_iter().map(Into::into).collect())
 }
 
-pub(super) fn floats(numbers: impl IntoIterator<Item = impl Into<Option<f64>>>) -> Value {
-    Value::Floats(numbers.into_iter().map(Into::into).collect())
+pub(super) fn floats(numbers: impl IntoIterator<Item = impl Into<Option<f64>>>) -> SqlValue {
+    SqlValue::Floats(numbers.into_iter().map(Into::into).collect())
 }
 
-pub(super) fn bools(values: impl IntoIterator<Item = bool>) -> Value {
-    Value::Bools(values.into_iter().collect())
+pub(super) fn bools(values: impl IntoIterator<Item = bool>) -> SqlValue {
+    SqlValue::Bools(values.into_iter().collect())
 }
 
-pub(super) fn ids(ids: impl IntoIterator<Item = impl Into<Option<u128>>>) -> Value {
-    Value::Ids(ids.into_iter().map(|id| id.into().map(Id)).collect())
+pub(super) fn ids(ids: impl IntoIterator<Item = impl Into<Option<u128>>>) -> SqlValue {
+    SqlValue::Ids(ids.into_iter().map(|id| id.into().map(Id)).collect())
 }
 
-pub(super) fn texts<'a>(texts: impl IntoIterator<Item = impl Into<Option<&'a str>>>) -> Value {
-    Value::Texts(Texts::new(texts.into_iter().map(Into::into)))
+pub(super) fn texts<'a>(texts: impl IntoIterator<Item = impl Into<Option<&'a str>>>) -> SqlValue {
+    SqlValue::Texts(Texts::new(texts.into_iter().map(Into::into)))
 }
 
-pub(super) fn byte_strings<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Value {
-    Value::ByteStrings(values.into_iter().map(<[u8]>::to_vec).collect())
+pub(super) fn byte_strings<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> SqlValue {
+    SqlValue::ByteStrings(values.into_iter().map(<[u8]>::to_vec).collect())
 }
 
 /// The text with U+0000 replaced, as a text column stores it.
@@ -399,7 +401,7 @@ mod tests {
         let template = "-- of :a\nselect :a::int, :ab, :a, ':c'\n  -- :a\n";
         let filled = fill(template, [("ab", optional_int(None)), ("a", int(-1))]);
         assert_eq!(filled.text, "select $1::int, $2, $1, ':c'\n");
-        assert!(matches!(filled.values[..], [Value::Int(Some(-1)), Value::Int(None)]));
+        assert!(matches!(filled.values[..], [SqlValue::Int(Some(-1)), SqlValue::Int(None)]));
     }
 
     #[test]
@@ -416,7 +418,7 @@ mod tests {
         for number in [1, 2] {
             for term in [None, Some(term)] {
                 let values =
-                    || [("a", int(number)), ("l", Value::Lease(term)), ("b", int(-number))];
+                    || [("a", int(number)), ("l", SqlValue::Lease(term)), ("b", int(-number))];
                 let (again, fresh) = (fill_again(TEMPLATE, values()), fill(TEMPLATE, values()));
                 assert_eq!(again.text, fresh.text);
                 assert_eq!(format!("{:?}", again.values), format!("{:?}", fresh.values));
@@ -428,10 +430,10 @@ mod tests {
     fn a_leaders_statement_checks_its_lease() {
         let term = Term { node: orx_model::Incarnation(7), epoch: 3 };
         let filled =
-            fill("with l as (:lease) :a", [("a", int(1)), ("lease", Value::Lease(Some(term)))]);
+            fill("with l as (:lease) :a", [("a", int(1)), ("lease", SqlValue::Lease(Some(term)))]);
         assert!(filled.text.contains("holder = $1 and epoch = $2 for share"), "{}", filled.text);
         assert!(filled.text.contains(") $3"), "{}", filled.text);
-        let filled = fill("with l as (:lease)", [("lease", Value::Lease(None))]);
+        let filled = fill("with l as (:lease)", [("lease", SqlValue::Lease(None))]);
         assert_eq!(filled.text, "with l as (:settings)\n");
     }
 }

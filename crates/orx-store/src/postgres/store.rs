@@ -4,26 +4,26 @@ use async_trait::async_trait;
 use orx_model::Timestamp;
 
 use super::db_error::{DbError, DbResult};
-use super::executor::Kind;
-use super::row::Columns;
-use super::sql::{self, Value};
-use super::{Inner, Postgres, open};
+use super::executor::MessageKind;
+use super::row::PgColumns;
+use super::sql::{self, SqlValue};
+use super::{PgBudget, Postgres, open};
 use crate::codec::{clock_note, clock_values};
 use crate::columns::Row as _;
 use crate::{ClockNote, Durability, PruneRequest, Pruned, Result, StoreInfo, Term, Upkeep};
 
-impl Inner {
+impl PgBudget {
     async fn clock(&self) -> DbResult<Option<ClockNote>> {
         let message = "select key, value from meta where key like 'clock_%'";
-        let rows = self.rows(Kind::Read, message).await?;
-        let value = |row| Ok((Columns(row).text(0)?, Columns(row).int(1)?));
+        let rows = self.rows(MessageKind::Read, message).await?;
+        let value = |row| Ok((PgColumns(row).text(0)?, PgColumns(row).int(1)?));
         Ok(clock_note(&rows.iter().map(value).collect::<DbResult<_>>()?))
     }
 
     async fn note_clock(&self, note: &ClockNote, term: Term) -> DbResult<()> {
         let values = clock_values(note);
         let values = [
-            ("lease", Value::Lease(Some(term))),
+            ("lease", SqlValue::Lease(Some(term))),
             ("keys", sql::texts(values.iter().map(|(key, _)| *key))),
             ("values", sql::ints(values.iter().map(|(_, value)| *value))),
         ];
@@ -34,7 +34,7 @@ impl Inner {
              select 1 from l",
             values,
         );
-        let rows = self.rows(Kind::Advisory, message).await?;
+        let rows = self.rows(MessageKind::Advisory, message).await?;
         rows.first().map(drop).ok_or(DbError::Deposed)
     }
 }

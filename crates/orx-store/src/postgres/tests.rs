@@ -8,9 +8,9 @@ use proptest::prelude::*;
 
 use super::claim::{self, Chosen};
 use super::db_error::DbError;
-use super::executor::Kind;
-use super::row::Columns;
-use super::sql::{Statement, Value};
+use super::executor::MessageKind;
+use super::row::PgColumns;
+use super::sql::{SqlValue, Statement};
 use super::*;
 use crate::ClaimRequest;
 use crate::columns::Row as _;
@@ -26,17 +26,17 @@ async fn open(database: &TestDatabase) -> Postgres {
 /// The generic plan of a statement in a session of the store, one step per line.
 async fn plan(database: &TestDatabase, statement: &Statement) -> String {
     let types = statement.values.iter().map(|value| match value {
-        Value::Int(_) => "bigint",
-        Value::Text(_) => "text",
-        Value::Id(_) => "uuid",
-        Value::Bytes(_) => "bytea",
-        Value::Ints(_) => "bigint[]",
-        Value::Floats(_) => "float8[]",
-        Value::Bools(_) => "bool[]",
-        Value::Ids(_) => "uuid[]",
-        Value::Texts(_) => "text[]",
-        Value::ByteStrings(_) => "bytea[]",
-        Value::Lease(_) => unreachable!("it is not a value"),
+        SqlValue::Int(_) => "bigint",
+        SqlValue::Text(_) => "text",
+        SqlValue::Id(_) => "uuid",
+        SqlValue::Bytes(_) => "bytea",
+        SqlValue::Ints(_) => "bigint[]",
+        SqlValue::Floats(_) => "float8[]",
+        SqlValue::Bools(_) => "bool[]",
+        SqlValue::Ids(_) => "uuid[]",
+        SqlValue::Texts(_) => "text[]",
+        SqlValue::ByteStrings(_) => "bytea[]",
+        SqlValue::Lease(_) => unreachable!("it is not a value"),
     });
     let types: Vec<&str> = types.collect();
     let text = statement.text.replace(":settings", "select set_config('lock_timeout', '1', true)");
@@ -106,7 +106,8 @@ fn new_jobs_alike() -> [Statement; 2] {
         let single = single.map(|name| (name, sql::text("{}")));
         numbers.chain(arrays).chain(texts).chain(single)
     };
-    let one = values().filter(|(name, value)| *name != "terms" || matches!(value, Value::Text(_)));
+    let one =
+        values().filter(|(name, value)| *name != "terms" || matches!(value, SqlValue::Text(_)));
     [
         sql::fill(include_str!("enqueue_alike.sql"), values()),
         sql::fill(include_str!("enqueue_one.sql"), one),
@@ -160,7 +161,7 @@ async fn frequent_statements_read_an_index_in_its_order() {
         ("epoch", sql::int(1)),
     ];
     let promote = [
-        ("lease", Value::Lease(Some(term))),
+        ("lease", SqlValue::Lease(Some(term))),
         ("now", sql::int(500)),
         ("limit", sql::int(100)),
         ("pending", sql::int(1)),
@@ -170,7 +171,7 @@ async fn frequent_statements_read_an_index_in_its_order() {
         ("expired", sql::text("")),
     ];
     let prune = [
-        ("lease", Value::Lease(Some(term))),
+        ("lease", SqlValue::Lease(Some(term))),
         ("completed_before", sql::int(500)),
         ("others_before", sql::int(500)),
         ("limit", sql::int(100)),
@@ -185,7 +186,7 @@ async fn frequent_statements_read_an_index_in_its_order() {
         ("to", sql::int(4)),
     ];
     let first = [
-        ("lease", Value::Lease(Some(term))),
+        ("lease", SqlValue::Lease(Some(term))),
         ("lanes", sql::ints([1, 2])),
         ("queues", sql::ints([1, 1])),
         ("known_lanes", sql::int(9)),
@@ -200,7 +201,7 @@ async fn frequent_statements_read_an_index_in_its_order() {
         ("epoch", sql::int(1)),
     ];
     let record = [
-        ("lease", Value::Lease(None)),
+        ("lease", SqlValue::Lease(None)),
         ("ords", sql::ints([0])),
         ("jobs", sql::ints([1])),
         ("executions", sql::ids([1])),
@@ -346,7 +347,7 @@ async fn a_statement_is_ended_by_the_server_at_its_deadline_and_changes_nothing(
     let options =
         PostgresOptions { read_deadline, write_deadline, ..PostgresOptions::new(database.url()) };
     let store = Postgres::open(options, NOW).await.expect("a store");
-    for kind in [Kind::Read, Kind::Durable, Kind::Unsynced] {
+    for kind in [MessageKind::Read, MessageKind::Durable, MessageKind::Unsynced] {
         let sql = "with touched as (update meta set value = 77 from (:settings) s where key = 'touched') \
                    select pg_sleep(9)";
         let slept = store.inner.rows(kind, sql).await;
@@ -377,17 +378,17 @@ async fn settings_apply_to_one_transaction(url: String, lock_deadline: &str) {
                    select current_setting('synchronous_commit'), current_setting('lock_timeout') from l";
     let left = "select current_setting('synchronous_commit'), current_setting('lock_timeout')";
     for (kind, expected) in [
-        (Kind::Unsynced, "off"),
-        (Kind::Durable, "on"),
-        (Kind::Advisory, "off"),
-        (Kind::Repeatable, "on"),
+        (MessageKind::Unsynced, "off"),
+        (MessageKind::Durable, "on"),
+        (MessageKind::Advisory, "off"),
+        (MessageKind::Repeatable, "on"),
     ] {
         let rows = store.inner.rows(kind, setting).await.expect("a setting");
-        assert_eq!(Columns(&rows[0]).str(0).expect("a setting"), expected, "{kind:?}");
-        assert_eq!(Columns(&rows[0]).str(1).expect("a setting"), "2s", "{kind:?}");
-        let rows = store.inner.rows(Kind::Read, left).await.expect("a setting");
-        assert_eq!(Columns(&rows[0]).str(0).expect("a setting"), "on", "after {kind:?}");
-        assert_eq!(Columns(&rows[0]).str(1).expect("a setting"), lock_deadline, "after {kind:?}");
+        assert_eq!(PgColumns(&rows[0]).str(0).expect("a setting"), expected, "{kind:?}");
+        assert_eq!(PgColumns(&rows[0]).str(1).expect("a setting"), "2s", "{kind:?}");
+        let rows = store.inner.rows(MessageKind::Read, left).await.expect("a setting");
+        assert_eq!(PgColumns(&rows[0]).str(0).expect("a setting"), "on", "after {kind:?}");
+        assert_eq!(PgColumns(&rows[0]).str(1).expect("a setting"), lock_deadline, "after {kind:?}");
     }
 }
 
@@ -431,9 +432,9 @@ async fn an_error_of_the_server_is_mapped_to_what_the_caller_can_do() {
     };
     // Rolled back because of a conflict: sent again a few times.
     for code in ["40001", "40P01"] {
-        inner.rows(Kind::Durable, failing(code, 4)).await.expect("done in the end");
+        inner.rows(MessageKind::Durable, failing(code, 4)).await.expect("done in the end");
         assert_eq!(tries().await, 4);
-        let never = inner.rows(Kind::Durable, failing(code, 99)).await;
+        let never = inner.rows(MessageKind::Durable, failing(code, 99)).await;
         assert!(matches!(never, Err(DbError::Again)), "{never:?}");
         assert_eq!(tries().await, 6);
     }
@@ -446,7 +447,8 @@ async fn an_error_of_the_server_is_mapped_to_what_the_caller_can_do() {
         ("08006", "the store did not answer in time"),
         ("23505", "could not try it"),
     ] {
-        let failure = inner.rows(Kind::Durable, failing(code, 99)).await.expect_err("it fails");
+        let failure =
+            inner.rows(MessageKind::Durable, failing(code, 99)).await.expect_err("it fails");
         assert_eq!(inner.map_error(failure, "try it", false).to_string(), *expected, "{code}");
         assert_eq!(tries().await, 1, "{code} is not sent again");
     }
@@ -460,11 +462,11 @@ async fn only_an_idempotent_statement_is_sent_again() {
     database.run(FAILURES).await;
     let end = "select end_it() from (:settings) s";
     for (kind, sent) in [
-        (Kind::Read, 2),
-        (Kind::Repeatable, 2),
-        (Kind::Advisory, 2),
-        (Kind::Durable, 1),
-        (Kind::Unsynced, 1),
+        (MessageKind::Read, 2),
+        (MessageKind::Repeatable, 2),
+        (MessageKind::Advisory, 2),
+        (MessageKind::Durable, 1),
+        (MessageKind::Unsynced, 1),
     ] {
         let lost = store.inner.rows(kind, end).await;
         assert!(matches!(lost, Err(DbError::Lost(_))), "{lost:?}");
@@ -474,7 +476,7 @@ async fn only_an_idempotent_statement_is_sent_again() {
     }
     let once = "select case when nextval('job_ids') < 2 \
                 then pg_terminate_backend(pg_backend_pid()) end";
-    store.inner.rows(Kind::Read, once).await.expect("read in the end");
+    store.inner.rows(MessageKind::Read, once).await.expect("read in the end");
 }
 
 #[tokio::test]
@@ -489,9 +491,11 @@ async fn a_statement_that_fails_the_second_time_may_have_been_committed_the_firs
         sql::fill(statement, [("code", sql::text(code))])
     };
     for code in ["55P03", "53100", "23505", "25006", "40001"] {
-        for (kind, reads) in
-            [(Kind::Repeatable, false), (Kind::Advisory, false), (Kind::Read, true)]
-        {
+        for (kind, reads) in [
+            (MessageKind::Repeatable, false),
+            (MessageKind::Advisory, false),
+            (MessageKind::Read, true),
+        ] {
             let failure = inner.rows(kind, refused(code)).await.expect_err("it fails");
             let error = inner.map_error(failure, "try it", reads);
             let unknown = matches!(error, StoreError::Unknown);
@@ -526,9 +530,9 @@ proptest! {
         runtime.expect("a runtime").block_on(async {
             let database = TestDatabase::new().await;
             let store = open(&database).await;
-            let sent = async |query: &'static str, value: Value| {
+            let sent = async |query: &'static str, value: SqlValue| {
                 let statement = sql::fill(query, [("value", value)]);
-                store.inner.rows(Kind::Read, statement).await.expect("rows")
+                store.inner.rows(MessageKind::Read, statement).await.expect("rows")
             };
             // A text column cannot store U+0000.
             let expected: Vec<Option<String>> = texts
@@ -537,30 +541,30 @@ proptest! {
                 .collect();
             let rows = sent("select * from unnest(:value::text[])", sql::texts(texts.iter().map(Option::as_deref))).await;
             let found: Vec<Option<String>> =
-                rows.iter().map(|row| Columns(row).optional_text(0).expect("text")).collect();
+                rows.iter().map(|row| PgColumns(row).optional_text(0).expect("text")).collect();
             assert_eq!(found, expected);
             for (text, expected) in texts.iter().zip(&expected).take(9) {
                 let rows = sent("select :value::text", sql::optional_text(text.as_deref())).await;
-                assert_eq!(Columns(&rows[0]).optional_text(0).expect("text"), *expected);
+                assert_eq!(PgColumns(&rows[0]).optional_text(0).expect("text"), *expected);
             }
             // A nested array is passed as text.
             let elements = sql::elements(expected.iter().flatten().map(String::as_str));
             let rows = sent("select unnest(:value::text[])", sql::text(&elements)).await;
             let found: Vec<String> =
-                rows.iter().map(|row| Columns(row).text(0).expect("text")).collect();
+                rows.iter().map(|row| PgColumns(row).text(0).expect("text")).collect();
             assert_eq!(found, expected.iter().flatten().cloned().collect::<Vec<_>>());
             let rows = sent("select * from unnest(:value::bigint[])", sql::ints(ints.iter().copied())).await;
             let found: Vec<Option<i64>> =
-                rows.iter().map(|row| Columns(row).optional_int(0).expect("a number")).collect();
+                rows.iter().map(|row| PgColumns(row).optional_int(0).expect("a number")).collect();
             assert_eq!(found, ints);
             let rows = sent("select * from unnest(:value::uuid[])", sql::ids(ids.iter().copied())).await;
             let found: Vec<u128> =
-                rows.iter().map(|row| Columns(row).id(0).expect("an id")).collect();
+                rows.iter().map(|row| PgColumns(row).id(0).expect("an id")).collect();
             assert_eq!(found, ids);
             let rows = sent("select * from unnest(:value::bytea[])", sql::byte_strings([bytes.as_slice(), b"x"])).await;
-            assert_eq!(Columns(&rows[0]).bytes(0).expect("bytes"), bytes);
+            assert_eq!(PgColumns(&rows[0]).bytes(0).expect("bytes"), bytes);
             let rows = sent("select :value::bytea", sql::bytes(&bytes)).await;
-            assert_eq!(Columns(&rows[0]).bytes(0).expect("bytes"), bytes);
+            assert_eq!(PgColumns(&rows[0]).bytes(0).expect("bytes"), bytes);
         });
     }
 }
@@ -574,7 +578,7 @@ async fn a_failure_of_the_server_is_never_an_error_of_the_command() {
     database.run(FAILURES).await;
     let refused = async |kind, statement: Statement| {
         let failure = store.inner.rows(kind, statement).await.expect_err("refused");
-        failure.for_caller("try", "s", kind == Kind::Read)
+        failure.for_caller("try", "s", kind == MessageKind::Read)
     };
     let raised =
         |code| sql::fill("select fail(:code) from (:settings) s", [("code", sql::text(code))]);
@@ -583,14 +587,14 @@ async fn a_failure_of_the_server_is_never_an_error_of_the_command() {
         "57P01", "57P02", "57P03", "57P04", "57P05", "25006", "58000", "58030", "58P01", "08000",
         "08003", "08006", "08P01",
     ] {
-        for kind in [Kind::Durable, Kind::Repeatable, Kind::Read] {
+        for kind in [MessageKind::Durable, MessageKind::Repeatable, MessageKind::Read] {
             let error = refused(kind, raised(code)).await;
             let own = matches!(error, StoreError::Backend { .. });
             assert!(!own, "{code} {kind:?}: {error:?}");
         }
     }
     let ends = "select end_it() from (:settings) s";
-    assert!(matches!(refused(Kind::Durable, ends.into()).await, StoreError::Unknown));
-    let own = refused(Kind::Durable, raised("23505")).await;
+    assert!(matches!(refused(MessageKind::Durable, ends.into()).await, StoreError::Unknown));
+    let own = refused(MessageKind::Durable, raised("23505")).await;
     assert!(matches!(own, StoreError::Backend { .. }), "{own:?}");
 }

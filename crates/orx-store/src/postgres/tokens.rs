@@ -5,14 +5,14 @@ use orx_model::Timestamp;
 use sqlx::postgres::PgRow;
 
 use super::db_error::DbResult;
-use super::executor::Kind;
-use super::row::{self, Columns, wrong};
-use super::{Inner, Postgres, sql};
+use super::executor::MessageKind;
+use super::row::{self, PgColumns, wrong};
+use super::{PgBudget, Postgres, sql};
 use crate::codec::millis;
 use crate::columns::Row as _;
 use crate::{Result, TokenRecord, Tokens};
 
-impl Inner {
+impl PgBudget {
     async fn put_token(&self, token: &TokenRecord) -> DbResult<()> {
         let values = [
             ("id", sql::text(&token.id)),
@@ -24,16 +24,16 @@ impl Inner {
             ("note", sql::text(&token.note)),
         ];
         let message = sql::fill(include_str!("put_token.sql"), values);
-        self.rows(Kind::Repeatable, message).await.map(drop)
+        self.rows(MessageKind::Repeatable, message).await.map(drop)
     }
 
     async fn token(&self, id: &str) -> DbResult<Option<TokenRecord>> {
         let message = sql::fill(&format!("{TOKEN} where id = :id"), [("id", sql::text(id))]);
-        self.rows(Kind::Read, message).await?.first().map(token).transpose()
+        self.rows(MessageKind::Read, message).await?.first().map(token).transpose()
     }
 
     async fn tokens(&self) -> DbResult<Vec<TokenRecord>> {
-        let rows = self.rows(Kind::Read, format!("{TOKEN} order by id")).await?;
+        let rows = self.rows(MessageKind::Read, format!("{TOKEN} order by id")).await?;
         row::readable("a token", &rows, token)
     }
 
@@ -44,15 +44,15 @@ impl Inner {
              select count(*) from gone",
             [("before", sql::int(ended_before.as_millis()))],
         );
-        let rows = self.rows(Kind::Repeatable, message).await?;
-        rows.first().map_or(Ok(0), |row| Columns(row).unsigned(0))
+        let rows = self.rows(MessageKind::Repeatable, message).await?;
+        rows.first().map_or(Ok(0), |row| PgColumns(row).unsigned(0))
     }
 }
 
 const TOKEN: &str = "select id, hash, scopes, created_at, expires_at, revoked_at, note from tokens";
 
 fn token(row: &PgRow) -> DbResult<TokenRecord> {
-    let row = Columns(row);
+    let row = PgColumns(row);
     Ok(TokenRecord {
         id: row.text(0)?,
         hash: row.bytes(1)?.try_into().map_err(|_| wrong(1, "not a hash"))?,

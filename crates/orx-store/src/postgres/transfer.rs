@@ -9,32 +9,32 @@ use orx_model::{Attempt, Job, JobId, Lane, LiveAttempt};
 
 use super::db_error::DbResult;
 use super::enqueue::spec_values;
-use super::executor::Kind;
-use super::row::{self, ATTEMPT, Columns, JOB, wrong};
+use super::executor::MessageKind;
+use super::row::{self, ATTEMPT, JOB, PgColumns, wrong};
 use super::sql::{self, Statement};
-use super::{Inner, Postgres};
-use crate::codec::{exit_columns, integer, millis, status_code, urgency};
+use super::{PgBudget, Postgres};
+use crate::codec::{exit_columns, integer, millis, priority_rank, status_code};
 use crate::columns::{JobColumn, Row as _};
 use crate::prepared_job::SpecText;
 use crate::{Home, JobExport, Result, RetainedKey, RowCounts, StoreCopy};
 
-impl Inner {
+impl PgBudget {
     /// Jobs above `after` with their attempts and keys, by id.
     async fn export(&self, after: i64, limit: u32) -> DbResult<Vec<JobExport>> {
         let values = [("after", sql::int(after)), ("limit", sql::int(i64::from(limit)))];
         let ids = "SELECT id FROM jobs WHERE id > :after ORDER BY id LIMIT :limit";
         // Several reads are safe: nothing else uses the store during an export.
         let jobs = format!("{JOB} WHERE j.id IN ({ids}) ORDER BY j.id");
-        let jobs = self.rows(Kind::Scan, sql::fill(&jobs, values.clone())).await?;
+        let jobs = self.rows(MessageKind::Scan, sql::fill(&jobs, values.clone())).await?;
         let ended = format!("{ATTEMPT} WHERE a.job IN ({ids}) ORDER BY a.job, a.number");
         let mut attempts: HashMap<JobId, Vec<Attempt>> = HashMap::new();
-        for row in &self.rows(Kind::Scan, sql::fill(&ended, values)).await? {
+        for row in &self.rows(MessageKind::Scan, sql::fill(&ended, values)).await? {
             for attempt in row::readable("an attempt", std::slice::from_ref(row), row::attempt)? {
                 attempts.entry(attempt.job).or_default().push(attempt);
             }
         }
         let export = |row| {
-            let (job, row) = (row::job_or_stub(row)?, Columns(row));
+            let (job, row) = (row::job_or_stub(row)?, PgColumns(row));
             Ok(JobExport {
                 attempts: attempts.remove(&job.id).unwrap_or_default(),
                 job,
@@ -50,8 +50,8 @@ impl Inner {
             [("keys", sql::texts(keys))],
         );
         let mut by_key = HashMap::new();
-        for row in &self.rows(Kind::Scan, hashes).await? {
-            by_key.insert(Columns(row).text(0)?, Columns(row).optional_text(1)?);
+        for row in &self.rows(MessageKind::Scan, hashes).await? {
+            by_key.insert(PgColumns(row).text(0)?, PgColumns(row).optional_text(1)?);
         }
         for export in &mut exports {
             let key = export.job.spec.key.as_deref();
@@ -61,8 +61,8 @@ impl Inner {
     }
 
     async fn row_counts(&self) -> DbResult<RowCounts> {
-        let rows = self.rows(Kind::Scan, include_str!("../row_counts.sql")).await?;
-        let row = Columns(rows.first().ok_or_else(|| wrong(0, "no row"))?);
+        let rows = self.rows(MessageKind::Scan, include_str!("../row_counts.sql")).await?;
+        let row = PgColumns(rows.first().ok_or_else(|| wrong(0, "no row"))?);
         Ok(RowCounts {
             attempts: row.unsigned(0)?,
             log_chunks: row.unsigned(1)?,
@@ -83,14 +83,17 @@ impl Inner {
         self.add_lanes(lanes.iter().collect()).await?;
         let lanes = lanes.iter().map(|lane| Ok(self.lane_id(lane)?.lane));
         let lanes = lanes.collect::<DbResult<Vec<_>>>()?;
-        let rows = self.rows(Kind::Durable, statement(exports, lanes)?).await?;
+        let rows = self.rows(MessageKind::Durable, statement(exports, lanes)?).await?;
         self.count();
-        rows.first().map(|row| Columns(row).unsigned(0)).transpose().map(Option::unwrap_or_default)
+        rows.first()
+            .map(|row| PgColumns(row).unsigned(0))
+            .transpose()
+            .map(Option::unwrap_or_default)
     }
 
     async fn kept_keys(&self, after: &str, limit: u32) -> DbResult<Vec<RetainedKey>> {
         let key = |row: &_| {
-            let row = Columns(row);
+            let row = PgColumns(row);
             Ok(RetainedKey {
                 key: row.text(0)?,
                 job: row.job(1)?,
@@ -107,11 +110,11 @@ impl Inner {
                  where kept_until is not null and key > :after order by key limit :limit",
                 values,
             );
-            let rows = self.rows(Kind::Scan, message).await?;
+            let rows = self.rows(MessageKind::Scan, message).await?;
             let keys = row::readable("a key", &rows, key)?;
             // A page of only unreadable keys is not the end.
             match rows.last().filter(|_| keys.is_empty()) {
-                Some(last) => after = Columns(last).text(0)?,
+                Some(last) => after = PgColumns(last).text(0)?,
                 None => return Ok(keys),
             }
         }
@@ -123,23 +126,23 @@ impl Inner {
             ("jobs", sql::ints(keys.iter().map(|key| key.job.0))),
             ("hashes", sql::texts(keys.iter().map(|key| key.hash.as_deref()))),
             ("statuses", sql::ints(keys.iter().map(|key| status_code(key.status)))),
-            ("kept", sql::ints(keys.iter().map(|key| key.kept_until.as_millis()))),
+            ("retained", sql::ints(keys.iter().map(|key| key.kept_until.as_millis()))),
         ];
         let message = sql::fill(
             "insert into keys (key, job, hash, status, kept_until) \
-             select t.* from unnest(:keys, :jobs, :hashes, :statuses, :kept) \
+             select t.* from unnest(:keys, :jobs, :hashes, :statuses, :retained) \
              as t(key, job, hash, status, kept_until), (:settings) s \
              order by key on conflict do nothing",
             values,
         );
-        self.rows(Kind::Repeatable, message).await.map(drop)
+        self.rows(MessageKind::Repeatable, message).await.map(drop)
     }
 
     async fn next_job(&self) -> DbResult<i64> {
         let message =
             "select case when is_called then last_value + 1 else last_value end from job_ids";
-        let rows = self.rows(Kind::Read, message).await?;
-        rows.first().map(|row| Columns(row).int(0)).transpose().map(|next| next.unwrap_or(1))
+        let rows = self.rows(MessageKind::Read, message).await?;
+        rows.first().map(|row| PgColumns(row).int(0)).transpose().map(|next| next.unwrap_or(1))
     }
 
     async fn skip_jobs(&self, next: i64) -> DbResult<()> {
@@ -148,14 +151,14 @@ impl Inner {
              else last_value end), false) from job_ids, (:settings) s",
             [("next", sql::int(next))],
         );
-        self.rows(Kind::Repeatable, message).await.map(drop)
+        self.rows(MessageKind::Repeatable, message).await.map(drop)
     }
 
     async fn home(&self) -> DbResult<Home> {
-        let rows = self.rows(Kind::Read, "select key, value from home").await?;
+        let rows = self.rows(MessageKind::Read, "select key, value from home").await?;
         let mut home = Home::default();
         for row in &rows {
-            home.set(Columns(row).str(0)?, Columns(row).text(1)?);
+            home.set(PgColumns(row).str(0)?, PgColumns(row).text(1)?);
         }
         Ok(home)
     }
@@ -172,7 +175,7 @@ impl Inner {
              on conflict (key) do update set value = excluded.value",
             values,
         );
-        self.rows(Kind::Repeatable, message).await.map(drop)
+        self.rows(MessageKind::Repeatable, message).await.map(drop)
     }
 }
 
@@ -205,7 +208,7 @@ fn statement(exports: &[JobExport], lanes: Vec<i64>) -> DbResult<Statement> {
         ("deadlines", job_ints(|job| millis(job.spec.deadline))),
         ("timeouts", job_ints(|job| job.spec.timeout_ms.map(integer))),
         ("statuses", job_ints(|job| Some(status_code(job.state.status)))),
-        ("urgencies", job_ints(|job| Some(urgency(job.spec.priority)))),
+        ("urgencies", job_ints(|job| Some(priority_rank(job.spec.priority)))),
         ("attempts", job_ints(|job| Some(i64::from(job.state.attempt)))),
         ("failed", job_ints(|job| Some(i64::from(job.state.ends.failed)))),
         ("lost", job_ints(|job| Some(i64::from(job.state.ends.lost)))),

@@ -7,10 +7,10 @@ use orx_model::message::WorkerDirective;
 use orx_model::{Incarnation, SecretHash, Timestamp};
 
 use super::db_error::{DbError, DbResult};
-use super::executor::Kind;
-use super::row::{self, Columns, wrong};
+use super::executor::MessageKind;
+use super::row::{self, PgColumns, wrong};
 use super::sql::{self, Statement};
-use super::{Inner, Postgres, leases};
+use super::{PgBudget, Postgres, leases};
 use crate::codec::{integer, order_of, unreadable_worker, worker_state};
 use crate::columns::Row as _;
 use crate::{Result, WorkerPut, WorkerRecord, WorkerRemoval, WorkerReport, Workers};
@@ -18,7 +18,7 @@ use crate::{Result, WorkerPut, WorkerRecord, WorkerRemoval, WorkerReport, Worker
 /// Maximum number of rounds in which another node inserts the same workers first.
 const UNSEEN_MAX: usize = 3;
 
-impl Inner {
+impl PgBudget {
     async fn put_workers(
         &self,
         workers: &[(SecretHash, WorkerReport)],
@@ -33,10 +33,10 @@ impl Inner {
             let (now, later): (Vec<_>, Vec<_>) =
                 left.into_iter().partition(|index| seen.insert(of(index)));
             let reports: Vec<_> = now.iter().map(|index| &workers[*index]).collect();
-            let rows = self.rows(Kind::Advisory, workers_statement(&reports)?).await?;
+            let rows = self.rows(MessageKind::Advisory, workers_statement(&reports)?).await?;
             let mut written: HashMap<Incarnation, WorkerPut> = HashMap::new();
             for row in &rows {
-                let row = Columns(row);
+                let row = PgColumns(row);
                 let answer = if row.bool(2)? {
                     WorkerPut::Stored(row.optional_str(1)?.and_then(order_of))
                 } else {
@@ -73,15 +73,15 @@ impl Inner {
             "select secret from workers where incarnation = :worker and secret is not null",
             [("worker", sql::id(worker.0))],
         );
-        let rows = self.rows(Kind::Read, message).await?;
-        let bytes = rows.first().map(|row| Columns(row).bytes(0)).transpose()?;
+        let rows = self.rows(MessageKind::Read, message).await?;
+        let bytes = rows.first().map(|row| PgColumns(row).bytes(0)).transpose()?;
         Ok(bytes.and_then(|bytes| bytes.try_into().ok()).map(SecretHash))
     }
 
     async fn workers(&self) -> DbResult<Vec<WorkerRecord>> {
         let message = include_str!("workers.sql");
         let record = |row: &_| {
-            let row = Columns(row);
+            let row = PgColumns(row);
             let state = row.str(1)?;
             let seen_at = row.time(7)?;
             let registration = match row.json(0) {
@@ -112,7 +112,7 @@ impl Inner {
                 },
             })
         };
-        row::readable("a worker", &self.rows(Kind::Read, message).await?, record)
+        row::readable("a worker", &self.rows(MessageKind::Read, message).await?, record)
     }
 
     async fn order_workers(
@@ -125,8 +125,8 @@ impl Inner {
             ("ordered", sql::optional_text(order.map(WorkerDirective::as_str))),
         ];
         let message = sql::fill(include_str!("order_workers.sql"), values);
-        let rows = self.rows(Kind::Repeatable, message).await?;
-        let ordered = rows.iter().map(|row| Columns(row).incarnation(0));
+        let rows = self.rows(MessageKind::Repeatable, message).await?;
+        let ordered = rows.iter().map(|row| PgColumns(row).incarnation(0));
         let ordered = ordered.collect::<DbResult<HashSet<_>>>()?;
         Ok(workers.iter().map(|worker| ordered.contains(worker)).collect())
     }
@@ -149,7 +149,7 @@ impl Inner {
             ),
             [("workers", sql::ids(workers.iter().map(|worker| worker.0)))],
         );
-        self.rows(Kind::Advisory, message).await.map(drop)
+        self.rows(MessageKind::Advisory, message).await.map(drop)
     }
 }
 

@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 use super::db_error::DbResult;
 use super::row;
 use super::writer::Tx;
-use super::{Kind, Sqlite};
+use super::{Sqlite, WriteKind};
 use crate::audit::{AUDIT_FOR, AUDIT_FORGET, AUDIT_MOST};
 use crate::{Audit, AuditRecord, AuditRequest, Result};
 
@@ -65,7 +65,7 @@ fn audit(conn: &Connection, request: &AuditRequest) -> DbResult<Vec<AuditRecord>
 impl Audit for Sqlite {
     async fn record_change(&self, record: AuditRecord) -> Result<()> {
         let run = move |tx: &mut Tx<'_>| record_change(tx, &record);
-        self.write("record the change", Kind::Durable, 1, run).await
+        self.write("record the change", WriteKind::Durable, 1, run).await
     }
 
     async fn audit(&self, request: AuditRequest) -> Result<Vec<AuditRecord>> {

@@ -12,7 +12,7 @@ use super::finish::{CancelWords, Ending, finish};
 use super::row::{self, status_code};
 use super::writer::Tx;
 use crate::codec::{self, over};
-use crate::lane_merge::{Given, Merge, Next, ReadyOrder, Want};
+use crate::lane_merge::{Given, LaneWindow, Merge, Next, ReadyOrder};
 use crate::{ClaimRequest, Claimed};
 
 /// Expired jobs that one claim cancels, at most. It bounds a claim if every pending job has expired; the
@@ -136,11 +136,12 @@ pub(super) fn claim(
     Ok((taken, expired))
 }
 
-fn read_on(tx: &Tx<'_>, want: &Want, rows: usize) -> DbResult<Vec<ReadyOrder>> {
-    let (urgency, run_at, id) = want.after;
+fn read_on(tx: &Tx<'_>, want: &LaneWindow, rows: usize) -> DbResult<Vec<ReadyOrder>> {
+    let (priority_rank, run_at, id) = want.after;
     let mut read = tx.conn.prepare_cached(READY)?;
-    let found = read.query_map(params![want.lane, urgency, run_at, id, rows as i64], |row| {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-    })?;
+    let found = read
+        .query_map(params![want.lane, priority_rank, run_at, id, rows as i64], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?;
     Ok(found.collect::<Result<_, _>>()?)
 }

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::db_error::DbResult;
 use super::writer::Tx;
-use super::{Kind, Sqlite, TOO_BROAD, row};
+use super::{Sqlite, TOO_BROAD, WriteKind, row};
 use crate::budget::Reads;
 use crate::walk::{Found, Walk};
 use crate::{DeadLetterRow, DeadLetters, ListRequest, Page, Result};
@@ -48,6 +48,6 @@ impl DeadLetters for Sqlite {
     async fn delete_dead_letters(&self, ids: Vec<JobId>) -> Result<Vec<bool>> {
         let weight = ids.len();
         let run = move |tx: &mut Tx<'_>| delete_dead_letters(tx, &ids);
-        self.write("delete the dead letters", Kind::Durable, weight, run).await
+        self.write("delete the dead letters", WriteKind::Durable, weight, run).await
     }
 }

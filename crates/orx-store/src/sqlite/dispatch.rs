@@ -13,7 +13,7 @@ use super::db_error::DbResult;
 use super::finish::{CancelWords, Ending, finish};
 use super::row::{self, status_code};
 use super::writer::Tx;
-use super::{Kind, ROW_BYTES, Sqlite, outcomes};
+use super::{ROW_BYTES, Sqlite, WriteKind, outcomes};
 use crate::budget::Reads;
 use crate::codec::over;
 use crate::{
@@ -172,7 +172,8 @@ impl Dispatching for Sqlite {
         let action = "claim jobs";
         let weight = requests.iter().map(|request| request.executions.len()).sum();
         let run = move |tx: &mut Tx<'_>| claim::claim(tx, &requests, term.epoch, now);
-        let (taken, expired) = self.lead_write(action, Kind::Advisory, weight, term, run).await?;
+        let (taken, expired) =
+            self.lead_write(action, WriteKind::Advisory, weight, term, run).await?;
         let claimed = taken.into_iter().filter_map(Taken::dispatch).collect();
         Ok(Claims { claimed, expired })
     }
@@ -180,12 +181,12 @@ impl Dispatching for Sqlite {
     async fn promote_due(&self, term: Term, now: Timestamp, limit: u32) -> Result<Promoted> {
         let run = move |tx: &mut Tx<'_>| promote(tx, now, limit);
         let (action, weight) = ("promote due jobs", limit as usize);
-        self.lead_write(action, Kind::Durable, weight, term, run).await
+        self.lead_write(action, WriteKind::Durable, weight, term, run).await
     }
 
     async fn clock_was_set(&self, jump: ClockJump, term: Term, now: Timestamp) -> Result<u64> {
         let run = move |tx: &mut Tx<'_>| clock_was_set(tx, jump, now);
-        self.lead_write("adjust the waits of jobs", Kind::Durable, 1, term, run).await
+        self.lead_write("adjust the waits of jobs", WriteKind::Durable, 1, term, run).await
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>> {
@@ -195,13 +196,13 @@ impl Dispatching for Sqlite {
     async fn mark_started(&self, started: Vec<Started>, now: Timestamp) -> Result<()> {
         let weight = started.len();
         let run = move |tx: &mut Tx<'_>| outcomes::mark_started(tx, &started, now);
-        self.write("record the started attempts", Kind::Advisory, weight, run).await
+        self.write("record the started attempts", WriteKind::Advisory, weight, run).await
     }
 
     async fn record_progress(&self, progress: Vec<ExecutionProgress>) -> Result<()> {
         let weight = progress.len();
         let run = move |tx: &mut Tx<'_>| outcomes::record_progress(tx, &progress);
-        self.write("record progress", Kind::Advisory, weight, run).await
+        self.write("record progress", WriteKind::Advisory, weight, run).await
     }
 
     async fn record_outcomes(
@@ -212,7 +213,7 @@ impl Dispatching for Sqlite {
     ) -> Result<Vec<Recorded>> {
         let weight = outcomes_weight(&outcomes);
         let run = move |tx: &mut Tx<'_>| outcomes::record(tx, &outcomes, &draws, now);
-        self.write("record the outcomes", Kind::Durable, weight, run).await
+        self.write("record the outcomes", WriteKind::Durable, weight, run).await
     }
 
     async fn record_outcomes_as_leader(
@@ -224,7 +225,7 @@ impl Dispatching for Sqlite {
     ) -> Result<Vec<Recorded>> {
         let weight = outcomes_weight(&outcomes);
         let run = move |tx: &mut Tx<'_>| outcomes::record(tx, &outcomes, &draws, now);
-        self.lead_write("record lost attempts", Kind::Durable, weight, term, run).await
+        self.lead_write("record lost attempts", WriteKind::Durable, weight, term, run).await
     }
 
     async fn live_attempts(&self) -> Result<Vec<Live>> {

@@ -4,7 +4,7 @@ use orx_model::{JobId, JobStatus, Timestamp};
 use rusqlite::params;
 
 use super::db_error::DbResult;
-use super::row::{self, millis, status_code, urgency};
+use super::row::{self, millis, priority_rank, status_code};
 use super::writer::Tx;
 use crate::Enqueued;
 use crate::prepared_job::{PreparedJob, SpecText};
@@ -50,7 +50,7 @@ pub(super) fn insert(
         .execute(params![
             id,
             status_code(status),
-            urgency(job.priority),
+            priority_rank(job.priority),
             lane,
             job.run_at.map_or(now, |run_at| run_at.max(now)).as_millis(),
             millis(job.expire_at),

@@ -17,26 +17,26 @@ use crate::prepared_firing::PreparedFiring;
 use crate::schedules::{first_status, with_job};
 use crate::{Dependency, ExpectedVersion, Fired, RunAfter};
 
-fn is_current(tx: &Tx<'_>, basis: &ExpectedVersion) -> DbResult<bool> {
+fn is_current(tx: &Tx<'_>, expected: &ExpectedVersion) -> DbResult<bool> {
     let mut find = tx.conn.prepare_cached(
         "SELECT s.version, s.handled, s.last_run, j.status, \
          EXISTS (SELECT 1 FROM dependencies WHERE child = s.last_run) \
          FROM schedules s LEFT JOIN jobs j ON j.id = s.last_run WHERE s.id = ?1",
     )?;
-    let found = find.query_row([basis.id.as_str()], |row| {
+    let found = find.query_row([expected.id.as_str()], |row| {
         let ended = match row.get::<_, Option<i64>>(3)? {
             Some(_) => row::status(row, 3)?.is_final(),
             None => true,
         };
         let ended = ended && !row.get::<_, bool>(4)?;
         Ok(ExpectedVersion {
-            id: basis.id.clone(),
+            id: expected.id.clone(),
             version: row.get::<_, i64>(0)?.unsigned_abs(),
             handled: row::time(row, 1)?,
             last_run: row.get::<_, Option<i64>>(2)?.map(|job| (JobId(job), ended)),
         })
     });
-    Ok(found.optional()?.as_ref() == Some(basis))
+    Ok(found.optional()?.as_ref() == Some(expected))
 }
 
 pub(super) fn fire(
@@ -47,8 +47,8 @@ pub(super) fn fire(
     let mut seen = HashSet::new();
     let mut answers = Vec::with_capacity(fires.len());
     for fire in fires {
-        let first = seen.insert(&fire.basis.id);
-        let done = if first && is_current(tx, &fire.basis)? && !ran_before(tx, fire)? {
+        let first = seen.insert(&fire.expected.id);
+        let done = if first && is_current(tx, &fire.expected)? && !ran_before(tx, fire)? {
             Some(fire_one(tx, fire, now)?)
         } else {
             None
@@ -64,7 +64,7 @@ fn ran_before(tx: &Tx<'_>, fire: &PreparedFiring) -> DbResult<bool> {
         "SELECT 1 FROM slots WHERE schedule = ?1 AND slot = ?2 AND job IS NOT NULL",
     )?;
     for row in fire.runs.iter().filter_map(|run| run.row.as_ref()) {
-        if find.exists(params![fire.basis.id.as_str(), row.slot.as_millis()])? {
+        if find.exists(params![fire.expected.id.as_str(), row.slot.as_millis()])? {
             return Ok(true);
         }
     }
@@ -72,8 +72,8 @@ fn ran_before(tx: &Tx<'_>, fire: &PreparedFiring) -> DbResult<bool> {
 }
 
 fn fire_one(tx: &mut Tx<'_>, fire: &PreparedFiring, now: Timestamp) -> DbResult<Fired> {
-    let id = &fire.basis.id;
-    let last = fire.basis.last_run.map(|(job, _)| job);
+    let id = &fire.expected.id;
+    let last = fire.expected.last_run.map(|(job, _)| job);
     let mut jobs: Vec<JobId> = Vec::with_capacity(fire.runs.len());
     for run in &fire.runs {
         let (after, cancel) = match run.after {

@@ -16,7 +16,7 @@ use super::finish::{AttemptEnd, CancelWords, Ending, finish};
 use super::outcomes::{JobSnapshot, seen};
 use super::row::{self, ATTEMPT, JOB, status_code};
 use super::writer::Tx;
-use super::{Kind, ROW_BYTES, Sqlite, TOO_BROAD, dependencies, enqueue};
+use super::{ROW_BYTES, Sqlite, TOO_BROAD, WriteKind, dependencies, enqueue};
 use crate::budget::Reads;
 use crate::codec::{FORCED, capped};
 use crate::error::prepared;
@@ -217,7 +217,7 @@ impl Jobs for Sqlite {
         let jobs = prepared(action, jobs)?;
         let weight = jobs.iter().map(|job| 1 + job.bytes() / ROW_BYTES).sum();
         let run = move |tx: &mut Tx<'_>| enqueue::enqueue(tx, &jobs, now);
-        self.write(action, Kind::Durable, weight, run).await
+        self.write(action, WriteKind::Durable, weight, run).await
     }
 
     async fn job(&self, id: JobId) -> Result<Option<Job>> {
@@ -267,12 +267,12 @@ impl Jobs for Sqlite {
     ) -> Result<Vec<CancelAnswer>> {
         let weight = cancels.len();
         let run = move |tx: &mut Tx<'_>| cancel(tx, &cancels, now);
-        self.write("cancel the jobs", Kind::Durable, weight, run).await
+        self.write("cancel the jobs", WriteKind::Durable, weight, run).await
     }
 
     async fn retry(&self, ids: Vec<JobId>, now: Timestamp) -> Result<Vec<RetryAnswer>> {
         let weight = ids.len();
         let run = move |tx: &mut Tx<'_>| retry(tx, &ids, now);
-        self.write("retry the jobs", Kind::Durable, weight, run).await
+        self.write("retry the jobs", WriteKind::Durable, weight, run).await
     }
 }

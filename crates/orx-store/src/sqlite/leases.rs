@@ -9,7 +9,7 @@ use rusqlite::{Connection, params};
 use super::cache::Lease;
 use super::db_error::DbResult;
 use super::writer::Tx;
-use super::{Kind, Sqlite, row};
+use super::{Sqlite, WriteKind, row};
 use crate::{Lead, LeadRequest, Leases, NodeRecord, NodeReport, Result, Term};
 
 fn lead(tx: &mut Tx<'_>, request: &LeadRequest, now: Timestamp) -> DbResult<Lead> {
@@ -96,23 +96,23 @@ fn remove_nodes(tx: &mut Tx<'_>, nodes: &[Incarnation]) -> DbResult<()> {
 impl Leases for Sqlite {
     async fn lead(&self, request: LeadRequest, now: Timestamp) -> Result<Lead> {
         let run = move |tx: &mut Tx<'_>| lead(tx, &request, now);
-        self.write("take the lead", Kind::Durable, 1, run).await
+        self.write("take the lead", WriteKind::Durable, 1, run).await
     }
 
     async fn step_down(&self, term: Term) -> Result<bool> {
         let run = move |tx: &mut Tx<'_>| step_down(tx, term);
-        self.write("step down", Kind::Durable, 1, run).await
+        self.write("step down", WriteKind::Durable, 1, run).await
     }
 
     async fn leader(&self, now: Timestamp) -> Result<Option<(Term, Duration)>> {
         // The lease is in the memory of the writer. This command writes nothing.
         let run = move |tx: &mut Tx<'_>| Ok(leader(tx, now));
-        self.write("read the leader", Kind::Advisory, 1, run).await
+        self.write("read the leader", WriteKind::Advisory, 1, run).await
     }
 
     async fn put_node(&self, node: NodeReport, now: Timestamp) -> Result<()> {
         let run = move |tx: &mut Tx<'_>| put_node(tx, &node, now);
-        self.write("record the node", Kind::Advisory, 1, run).await
+        self.write("record the node", WriteKind::Advisory, 1, run).await
     }
 
     async fn nodes(&self, now: Timestamp) -> Result<Vec<NodeRecord>> {
@@ -122,6 +122,6 @@ impl Leases for Sqlite {
     async fn remove_nodes(&self, nodes: Vec<Incarnation>) -> Result<()> {
         let weight = nodes.len();
         let run = move |tx: &mut Tx<'_>| remove_nodes(tx, &nodes);
-        self.write("delete the nodes", Kind::Advisory, weight, run).await
+        self.write("delete the nodes", WriteKind::Advisory, weight, run).await
     }
 }

@@ -10,7 +10,7 @@ use super::db_error::DbResult;
 use super::{jobs, row};
 use crate::columns::{JobColumn, Row as _};
 use crate::filter_pushdown::{self, Dialect, LANES_MAX, LaneRow, Plan, SourceSql};
-use crate::walk::{Found, WINDOW_BYTES, Walk, Want};
+use crate::walk::{Found, WINDOW_BYTES, Walk, WindowRequest};
 
 /// A walk between two windows.
 pub(super) struct Walking {
@@ -21,7 +21,7 @@ pub(super) struct Walking {
 }
 
 /// Reads the next window of a walk; returns the one after it.
-pub(super) fn step(conn: &Connection, walking: &mut Walking) -> DbResult<Option<Want>> {
+pub(super) fn step(conn: &Connection, walking: &mut Walking) -> DbResult<Option<WindowRequest>> {
     let Walking { walk, dead, plan: found } = walking;
     if found.is_none() {
         *found = plan(conn, walk.filter(), *dead)?;
@@ -58,7 +58,7 @@ fn lanes(conn: &Connection) -> DbResult<Vec<LaneRow>> {
 }
 
 /// Reads ids from the indexes, then each job by its id; there is no round trip to save.
-fn window(conn: &Connection, plan: &Plan, walk: &mut Walk, want: Want) -> DbResult<()> {
+fn window(conn: &Connection, plan: &Plan, walk: &mut Walk, want: WindowRequest) -> DbResult<()> {
     // Bound parameters, so that the next page of the list reuses the prepared statement.
     let sql = filter_pushdown::ids::<InSqlite>(&plan.sources, walk.oldest_first, "?1", "?2");
     let beyond = if walk.oldest_first { i64::MIN } else { i64::MAX };
@@ -75,7 +75,7 @@ fn window(conn: &Connection, plan: &Plan, walk: &mut Walk, want: Want) -> DbResu
             let job = row::job_or_stub(row)?;
             Ok(Found::new(
                 job,
-                row::Columns(row).optional_time(JobColumn::dead_at).ok().flatten(),
+                row::SqliteColumns(row).optional_time(JobColumn::dead_at).ok().flatten(),
                 with_args,
             ))
         });

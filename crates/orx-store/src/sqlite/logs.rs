@@ -8,7 +8,7 @@ use rusqlite::{Connection, Row, params};
 use super::db_error::DbResult;
 use super::row::{self, stream_code};
 use super::writer::Tx;
-use super::{Kind, ROW_BYTES, Sqlite};
+use super::{ROW_BYTES, Sqlite, WriteKind};
 use crate::budget::Reads;
 use crate::{LogRequest, Logs, Result};
 
@@ -125,7 +125,7 @@ impl Logs for Sqlite {
     async fn append_logs(&self, chunks: Vec<LogChunk>) -> Result<()> {
         let weight = chunks.iter().map(|chunk| 1 + chunk.bytes.len() / ROW_BYTES).sum();
         let run = move |tx: &mut Tx<'_>| append_logs(tx, &chunks);
-        self.write("store the log", Kind::Advisory, weight, run).await
+        self.write("store the log", WriteKind::Advisory, weight, run).await
     }
 
     async fn read_logs(&self, request: LogRequest) -> Result<Vec<LogChunk>> {

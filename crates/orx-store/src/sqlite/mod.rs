@@ -53,10 +53,10 @@ use self::cache::Cache;
 use self::db_error::{DbError, DbResult};
 use self::lists::Walking;
 use self::readers::Readers;
-use self::writer::{Call, Order, Queued, Tx, Writer};
+use self::writer::{Order, Queued, Tx, WriteCall, Writer};
 use crate::budget::{self, Reads};
 use crate::filter_pushdown;
-use crate::walk::{Walk, Want};
+use crate::walk::{Walk, WindowRequest};
 use crate::{Durability, Result, StoreError, Term};
 
 /// A walk over jobs times out after this many read deadlines. It is longer than one read, because
@@ -123,12 +123,12 @@ impl Default for SqliteOptions {
 /// A handle of a store in a file: that of the control plane, or of API requests.
 #[derive(Debug)]
 pub struct Sqlite {
-    shared: Arc<Shared>,
+    shared: Arc<SqliteShared>,
     by: By,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct SqliteShared {
     options: SqliteOptions,
     orders: Mutex<Option<mpsc::Sender<Order>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -152,7 +152,7 @@ struct Budget {
     pieces: Arc<Readers>,
     scans: Arc<Readers>,
     /// A permit for each row that may still wait for the writer.
-    room: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 impl Budget {
@@ -167,7 +167,7 @@ impl Budget {
 
 /// Whether a write is synced before it returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum WriteKind {
     Durable,
     Advisory,
 }
@@ -211,17 +211,17 @@ impl Sqlite {
             let lock = Arc::clone(&lock);
             Arc::new(Readers::new(path.clone(), lock, most, options.read_deadline))
         };
-        let room = || Arc::new(Semaphore::new(options.waiting_max as usize));
+        let permits = || Arc::new(Semaphore::new(options.waiting_max as usize));
         let all = readers(options.readers);
         let (pieces, scans) = (Arc::clone(&all), Arc::clone(&all));
-        let control = Budget { points: all, pieces, scans, room: room() };
+        let control = Budget { points: all, pieces, scans, permits: permits() };
         let callers = Budget {
             points: readers(options.readers),
             pieces: readers(options.scans),
             scans: readers(options.scans),
-            room: room(),
+            permits: permits(),
         };
-        let shared = Shared {
+        let shared = SqliteShared {
             orders: Mutex::new(Some(orders)),
             thread: Mutex::new(Some(thread)),
             control,
@@ -259,21 +259,21 @@ impl Sqlite {
     async fn write<T: Send + 'static>(
         &self,
         action: &'static str,
-        kind: Kind,
+        kind: WriteKind,
         weight: usize,
         run: impl FnMut(&mut Tx<'_>) -> DbResult<T> + Send + 'static,
     ) -> Result<T> {
         self.usable()?;
         let options = &self.shared.options;
         let weight = u32::try_from(weight).unwrap_or(u32::MAX).clamp(1, options.waiting_max);
-        let room = Arc::clone(&self.budget().room).acquire_many_owned(weight);
-        let permit = timeout(options.busy_after, room)
+        let acquired = Arc::clone(&self.budget().permits).acquire_many_owned(weight);
+        let permit = timeout(options.busy_after, acquired)
             .await
             .map_err(|_| StoreError::Busy)?
             .map_err(|_| StoreError::Closed)?;
         let (reply, answer) = oneshot::channel();
-        let command = Box::new(Call { action, run, result: None, reply });
-        let (durable, urgent) = (kind == Kind::Durable, self.by == By::Control);
+        let command = Box::new(WriteCall { action, run, result: None, reply });
+        let (durable, urgent) = (kind == WriteKind::Durable, self.by == By::Control);
         self.shared.send(Order::Write(Queued { command, durable, urgent, weight, permit }))?;
         match timeout(options.write_deadline, answer).await {
             Ok(Ok(answer)) => answer,
@@ -287,7 +287,7 @@ impl Sqlite {
     async fn lead_write<T: Send + 'static>(
         &self,
         action: &'static str,
-        kind: Kind,
+        kind: WriteKind,
         weight: usize,
         term: Term,
         mut run: impl FnMut(&mut Tx<'_>) -> DbResult<T> + Send + 'static,
@@ -324,7 +324,7 @@ impl Sqlite {
         let until = Instant::now() + READS_OF_A_WALK * self.shared.options.read_deadline;
         let mut want = walk.want();
         let walking = Arc::new(Mutex::new(Walking { walk, dead, plan: None }));
-        while let Some(Want { reads, .. }) = want {
+        while let Some(WindowRequest { reads, .. }) = want {
             let walking = Arc::clone(&walking);
             let step = move |conn: &rusqlite::Connection| lists::step(conn, &mut walking.lock());
             want = self.read_of(reads, action, step).await?;
@@ -341,7 +341,7 @@ impl Sqlite {
     }
 }
 
-impl Shared {
+impl SqliteShared {
     fn send(&self, order: Order) -> Result<()> {
         let orders = self.orders.lock();
         let sent = orders.as_ref().is_some_and(|orders| orders.send(order).is_ok());
@@ -389,7 +389,7 @@ impl Shared {
     }
 }
 
-impl Drop for Shared {
+impl Drop for SqliteShared {
     /// Waits for the writer's last commit, so that the file can be opened again.
     fn drop(&mut self) {
         drop(self.orders.lock().take());

@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 use super::db_error::DbResult;
 use super::row;
 use super::writer::Tx;
-use super::{Kind, Sqlite};
+use super::{Sqlite, WriteKind};
 use crate::{Paused, Queues, Result};
 
 fn pause_queue(tx: &mut Tx<'_>, queue: &Name, pause: &Paused) -> DbResult<bool> {
@@ -43,12 +43,12 @@ fn paused_queues(conn: &Connection) -> DbResult<Vec<(Name, Paused)>> {
 impl Queues for Sqlite {
     async fn pause_queue(&self, queue: Name, pause: Paused) -> Result<bool> {
         let run = move |tx: &mut Tx<'_>| pause_queue(tx, &queue, &pause);
-        self.write("pause the queue", Kind::Durable, 1, run).await
+        self.write("pause the queue", WriteKind::Durable, 1, run).await
     }
 
     async fn resume_queue(&self, queue: Name) -> Result<bool> {
         let run = move |tx: &mut Tx<'_>| resume_queue(tx, &queue);
-        self.write("resume the queue", Kind::Durable, 1, run).await
+        self.write("resume the queue", WriteKind::Durable, 1, run).await
     }
 
     async fn paused_queues(&self) -> Result<Vec<(Name, Paused)>> {

@@ -17,7 +17,7 @@ use crate::{Result, StoreError};
 pub(super) struct Readers {
     path: PathBuf,
     idle: Arc<Mutex<Idle>>,
-    room: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     deadline: Duration,
 }
 
@@ -30,14 +30,14 @@ struct Idle {
 }
 
 /// A connection in use. Dropping it returns the connection to the pool.
-struct Lent {
+struct CheckedOutReader {
     conn: Option<Connection>,
     idle: Arc<Mutex<Idle>>,
     _lock: Arc<StoreLock>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Drop for Lent {
+impl Drop for CheckedOutReader {
     fn drop(&mut self) {
         if let Some(conn) = self.conn.take() {
             let mut idle = self.idle.lock();
@@ -77,12 +77,12 @@ impl Readers {
         deadline: Duration,
     ) -> Self {
         let idle = Arc::new(Mutex::new(Idle { conns: Vec::new(), lock: Some(lock) }));
-        Self { path, idle, room: Arc::new(Semaphore::new(most)), deadline }
+        Self { path, idle, permits: Arc::new(Semaphore::new(most)), deadline }
     }
 
     /// Closes the pool: later reads return [`StoreError::Closed`].
     pub(super) fn close(&self) {
-        self.room.close();
+        self.permits.close();
         let mut idle = self.idle.lock();
         idle.conns.clear();
         idle.lock = None;
@@ -97,7 +97,7 @@ impl Readers {
         read: impl Fn(&Connection) -> DbResult<T> + Send + 'static,
     ) -> Result<T> {
         let until = tokio::time::Instant::now() + self.deadline;
-        let permit = tokio::time::timeout_at(until, Arc::clone(&self.room).acquire_owned())
+        let permit = tokio::time::timeout_at(until, Arc::clone(&self.permits).acquire_owned())
             .await
             .map_err(|_| StoreError::Busy)?
             .map_err(|_| StoreError::Closed)?;
@@ -113,7 +113,7 @@ impl Readers {
         let handle = Some(conn.get_interrupt_handle());
         let mut stop = Stop { handle, stopped: Arc::clone(&stopped) };
         let idle = Arc::clone(&self.idle);
-        let lent = Lent { conn: Some(conn), idle, _lock: lock, _permit: permit };
+        let lent = CheckedOutReader { conn: Some(conn), idle, _lock: lock, _permit: permit };
         let mut reading = tokio::task::spawn_blocking(move || {
             let result = match &lent.conn {
                 // A late interrupt of the previous read must not fail this one.

@@ -9,7 +9,9 @@ use rusqlite::Row;
 use rusqlite::types::{FromSqlError, Type};
 use serde::de::DeserializeOwned;
 
-pub(super) use crate::codec::{exit_columns, integer, millis, status_code, stream_code, urgency};
+pub(super) use crate::codec::{
+    exit_columns, integer, millis, priority_rank, status_code, stream_code,
+};
 use crate::codec::{order_of, status_of, stream_of};
 use crate::columns::{self, Column, attempt_columns, job_columns};
 
@@ -43,9 +45,9 @@ pub(super) const ATTEMPT: &str = concat!("SELECT ", attempt_columns!(), ", 0 FRO
 
 /// A row whose columns are read by number or name.
 #[derive(Clone, Copy)]
-pub(super) struct Columns<'r>(pub(super) &'r Row<'r>);
+pub(super) struct SqliteColumns<'r>(pub(super) &'r Row<'r>);
 
-impl<'r> columns::Row<'r> for Columns<'r> {
+impl<'r> columns::Row<'r> for SqliteColumns<'r> {
     type Error = rusqlite::Error;
 
     fn optional_int(self, column: impl Column) -> Read<Option<i64>> {
@@ -76,12 +78,12 @@ impl<'r> columns::Row<'r> for Columns<'r> {
 
 /// As [`columns::job_or_stub`].
 pub(super) fn job_or_stub(row: &Row<'_>) -> Read<Job> {
-    columns::job_or_stub(Columns(row))
+    columns::job_or_stub(SqliteColumns(row))
 }
 
 /// As [`columns::attempt`].
 pub(super) fn attempt(row: &Row<'_>) -> Read<Attempt> {
-    columns::attempt(Columns(row))
+    columns::attempt(SqliteColumns(row))
 }
 
 /// Whether a column holds an invalid value. The file and the disk are sound.

@@ -10,7 +10,7 @@ use super::db_error::DbResult;
 use super::fire::{fire, put_row};
 use super::row::{self, integer, millis};
 use super::writer::Tx;
-use super::{Kind, Sqlite, dependencies};
+use super::{Sqlite, WriteKind, dependencies};
 use crate::budget::Reads;
 use crate::codec::slot_outcome;
 use crate::error::prepared;
@@ -247,9 +247,9 @@ fn remove(tx: &mut Tx<'_>, id: &Name, expected: Option<u64>) -> DbResult<Schedul
 
 fn rewind(tx: &mut Tx<'_>, rewinds: &[Rewind]) -> DbResult<Vec<bool>> {
     let mut answers = Vec::with_capacity(rewinds.len());
-    for Rewind { basis, row, to } in rewinds {
-        let id = &basis.id;
-        let holds = version(tx, id)? == Some((basis.version, basis.handled));
+    for Rewind { expected, row, to } in rewinds {
+        let id = &expected.id;
+        let holds = version(tx, id)? == Some((expected.version, expected.handled));
         answers.push(holds);
         if !holds {
             continue;
@@ -364,7 +364,7 @@ impl Schedules for Sqlite {
         let action = "store the schedule";
         let plan = prepared(action, NewPlan::new(plan))?;
         let run = move |tx: &mut Tx<'_>| add(tx, &plan, now);
-        self.write(action, Kind::Durable, 2, run).await
+        self.write(action, WriteKind::Durable, 2, run).await
     }
 
     async fn schedule(&self, id: &Name) -> Result<Option<ScheduleRecord>> {
@@ -389,13 +389,13 @@ impl Schedules for Sqlite {
         let action = "change the schedule";
         let plan = prepared(action, NewPlan::new(plan))?;
         let run = move |tx: &mut Tx<'_>| change(tx, (version, handled), &plan, row.as_ref(), now);
-        self.write(action, Kind::Durable, 3, run).await
+        self.write(action, WriteKind::Durable, 3, run).await
     }
 
     async fn remove_schedule(&self, id: &Name, version: Option<u64>) -> Result<ScheduleUpdate> {
         let id = id.clone();
         let run = move |tx: &mut Tx<'_>| remove(tx, &id, version);
-        self.write("remove the schedule", Kind::Durable, 10, run).await
+        self.write("remove the schedule", WriteKind::Durable, 10, run).await
     }
 
     async fn due_schedules(&self, now: Timestamp, limit: u32) -> Result<Vec<ScheduleRecord>> {
@@ -418,8 +418,8 @@ impl Schedules for Sqlite {
         let weight = fires.iter().map(PreparedFiring::weight).sum();
         let run = move |tx: &mut Tx<'_>| fire(tx, &fires, now);
         match term {
-            Some(term) => self.lead_write(action, Kind::Durable, weight, term, run).await,
-            None => self.write(action, Kind::Durable, weight, run).await,
+            Some(term) => self.lead_write(action, WriteKind::Durable, weight, term, run).await,
+            None => self.write(action, WriteKind::Durable, weight, run).await,
         }
     }
 
@@ -457,7 +457,7 @@ impl Schedules for Sqlite {
         let releases = prepared(action, PreparedRelease::all(releases))?;
         let weight = releases.len() * 4;
         let run = move |tx: &mut Tx<'_>| dependencies::release(tx, &releases, now);
-        self.lead_write(action, Kind::Durable, weight, term, run).await
+        self.lead_write(action, WriteKind::Durable, weight, term, run).await
     }
 
     async fn schedules_ahead(&self, of: Timestamp, limit: u32) -> Result<Vec<ScheduleRecord>> {
@@ -468,13 +468,13 @@ impl Schedules for Sqlite {
     async fn rewind(&self, rewinds: Vec<Rewind>, term: Term, _now: Timestamp) -> Result<Vec<bool>> {
         let weight = rewinds.len() * 4;
         let run = move |tx: &mut Tx<'_>| rewind(tx, &rewinds);
-        self.lead_write("rewind the schedules", Kind::Durable, weight, term, run).await
+        self.lead_write("rewind the schedules", WriteKind::Durable, weight, term, run).await
     }
 
     async fn prune_slots(&self, before: Timestamp, limit: u32, term: Term) -> Result<u64> {
         let run = move |tx: &mut Tx<'_>| prune(tx, before, limit);
         let (action, weight) = ("delete old slots", limit as usize);
-        self.lead_write(action, Kind::Durable, weight, term, run).await
+        self.lead_write(action, WriteKind::Durable, weight, term, run).await
     }
 
     async fn import_schedules(&self, all: Vec<(ScheduleRecord, Vec<Slot>)>) -> Result<()> {
@@ -482,7 +482,7 @@ impl Schedules for Sqlite {
         let weight = all.iter().map(|(_, slots)| 2 + slots.len()).sum();
         let all = prepared(action, prepared_firing::imports(all))?;
         let run = move |tx: &mut Tx<'_>| import(tx, &all);
-        self.write(action, Kind::Durable, weight, run).await
+        self.write(action, WriteKind::Durable, weight, run).await
     }
 
     async fn dependencies(&self) -> Result<(Vec<Dependency>, Vec<RunAlert>)> {
@@ -498,6 +498,6 @@ impl Schedules for Sqlite {
         let alerts = prepared(action, prepared_firing::alerts(alerts))?;
         let weight = dependencies.len() + alerts.len();
         let run = move |tx: &mut Tx<'_>| dependencies::import(tx, &dependencies, &alerts);
-        self.write(action, Kind::Durable, weight, run).await
+        self.write(action, WriteKind::Durable, weight, run).await
     }
 }

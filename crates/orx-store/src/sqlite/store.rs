@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 
 use super::db_error::DbResult;
 use super::writer::Tx;
-use super::{Kind, Sqlite, open, retention};
+use super::{Sqlite, WriteKind, open, retention};
 use crate::codec::{clock_note, clock_values};
 use crate::{
     ClockNote, Durability, PruneRequest, Pruned, Result, StoreError, StoreInfo, Term, Upkeep,
@@ -67,20 +67,20 @@ impl Upkeep for Sqlite {
 
     async fn check_writable(&self) -> Result<()> {
         self.look().await?;
-        self.write("write to the store", Kind::Durable, 1, touch).await
+        self.write("write to the store", WriteKind::Durable, 1, touch).await
     }
 
     async fn prune(&self, request: PruneRequest, term: Term) -> Result<Pruned> {
         let run = move |tx: &mut Tx<'_>| retention::prune(tx, &request);
         let (action, weight) =
             ("delete old jobs", request.limit.saturating_add(request.chunks) as usize);
-        self.lead_write(action, Kind::Durable, weight, term, run).await
+        self.lead_write(action, WriteKind::Durable, weight, term, run).await
     }
 
     async fn forget_keys(&self, now: Timestamp, limit: u32, term: Term) -> Result<u64> {
         let run = move |tx: &mut Tx<'_>| retention::forget_keys(tx, now, limit);
         let (action, weight) = ("delete old keys", limit as usize);
-        self.lead_write(action, Kind::Durable, weight, term, run).await
+        self.lead_write(action, WriteKind::Durable, weight, term, run).await
     }
 
     async fn clock(&self) -> Result<Option<ClockNote>> {
@@ -89,7 +89,7 @@ impl Upkeep for Sqlite {
 
     async fn note_clock(&self, note: ClockNote, term: Term) -> Result<()> {
         let run = move |tx: &mut Tx<'_>| note_clock(tx, &note);
-        self.lead_write("record the clock", Kind::Advisory, 1, term, run).await
+        self.lead_write("record the clock", WriteKind::Advisory, 1, term, run).await
     }
 
     async fn close(&self) -> Result<()> {

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::db_error::DbResult;
 use super::row::{self, millis};
 use super::writer::Tx;
-use super::{Kind, Sqlite};
+use super::{Sqlite, WriteKind};
 use crate::{Result, TokenRecord, Tokens};
 
 fn put_token(tx: &mut Tx<'_>, token: &TokenRecord) -> DbResult<()> {
@@ -66,7 +66,7 @@ fn forget_tokens(tx: &mut Tx<'_>, ended_before: Timestamp) -> DbResult<u64> {
 impl Tokens for Sqlite {
     async fn put_token(&self, token: TokenRecord) -> Result<()> {
         let run = move |tx: &mut Tx<'_>| put_token(tx, &token);
-        self.write("store the token", Kind::Durable, 1, run).await
+        self.write("store the token", WriteKind::Durable, 1, run).await
     }
 
     async fn token(&self, id: &str) -> Result<Option<TokenRecord>> {
@@ -80,6 +80,6 @@ impl Tokens for Sqlite {
 
     async fn forget_tokens(&self, ended_before: Timestamp) -> Result<u64> {
         let run = move |tx: &mut Tx<'_>| forget_tokens(tx, ended_before);
-        self.write("delete old tokens", Kind::Durable, 1, run).await
+        self.write("delete old tokens", WriteKind::Durable, 1, run).await
     }
 }

@@ -5,9 +5,9 @@ use orx_model::{Job, JobId, Lane};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::db_error::DbResult;
-use super::row::{self, exit_columns, integer, millis, status_code, urgency};
+use super::row::{self, exit_columns, integer, millis, priority_rank, status_code};
 use super::writer::Tx;
-use super::{Kind, ROW_BYTES, Sqlite, enqueue};
+use super::{ROW_BYTES, Sqlite, WriteKind, enqueue};
 use crate::budget::Reads;
 use crate::columns::{JobColumn, Row as _};
 use crate::error::prepared;
@@ -39,8 +39,8 @@ fn export(conn: &Connection, after: i64, limit: u32) -> DbResult<Vec<JobExport>>
         Ok(JobExport {
             job: row::job_or_stub(row)?,
             key_hash: None,
-            expire_at: row::Columns(row).optional_time(JobColumn::expire_at)?,
-            dead_at: row::Columns(row).optional_time(JobColumn::dead_at)?,
+            expire_at: row::SqliteColumns(row).optional_time(JobColumn::expire_at)?,
+            dead_at: row::SqliteColumns(row).optional_time(JobColumn::dead_at)?,
             attempts: Vec::new(),
         })
     })?;
@@ -116,7 +116,7 @@ fn insert(tx: &Tx<'_>, export: &JobExport, lane: i64) -> DbResult<()> {
     tx.conn.prepare_cached(include_str!("import.sql"))?.execute(params![
         job.id.0,
         status_code(job.state.status),
-        urgency(job.spec.priority),
+        priority_rank(job.spec.priority),
         lane,
         job.state.run_at.as_millis(),
         millis(export.expire_at),
@@ -262,7 +262,7 @@ impl StoreCopy for Sqlite {
         let imports = prepared(action, imports)?;
         let weight = imports.iter().map(|one| 1 + one.bytes() / ROW_BYTES).sum();
         let run = move |tx: &mut Tx<'_>| import(tx, &imports);
-        self.write(action, Kind::Durable, weight, run).await
+        self.write(action, WriteKind::Durable, weight, run).await
     }
 
     async fn export_keys(&self, after: Option<String>, limit: u32) -> Result<Vec<RetainedKey>> {
@@ -277,22 +277,22 @@ impl StoreCopy for Sqlite {
 
     async fn put_home(&self, home: Home) -> Result<()> {
         let run = move |tx: &mut Tx<'_>| put_home(tx, &home);
-        self.write("record where the store is served", Kind::Durable, 1, run).await
+        self.write("record where the store is served", WriteKind::Durable, 1, run).await
     }
 
     async fn import_keys(&self, keys: Vec<RetainedKey>) -> Result<()> {
         let weight = keys.len();
         let run = move |tx: &mut Tx<'_>| import_keys(tx, &keys);
-        self.write("import the keys", Kind::Durable, weight, run).await
+        self.write("import the keys", WriteKind::Durable, weight, run).await
     }
 
     async fn next_job(&self) -> Result<JobId> {
         let run = |tx: &mut Tx<'_>| Ok(JobId(tx.cache.peek_next_job()));
-        self.write("read the next id", Kind::Advisory, 1, run).await
+        self.write("read the next id", WriteKind::Advisory, 1, run).await
     }
 
     async fn skip_jobs(&self, next: JobId) -> Result<()> {
         let run = move |tx: &mut Tx<'_>| skip_jobs(tx, next.0);
-        self.write("skip ids", Kind::Durable, 1, run).await
+        self.write("skip ids", WriteKind::Durable, 1, run).await
     }
 }

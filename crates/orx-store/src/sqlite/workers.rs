@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::db_error::DbResult;
 use super::writer::Tx;
-use super::{Kind, Sqlite, row};
+use super::{Sqlite, WriteKind, row};
 use crate::error::prepared;
 use crate::{Result, WorkerPut, WorkerRecord, WorkerRemoval, WorkerReport, Workers, codec};
 
@@ -66,7 +66,9 @@ fn put_workers(tx: &mut Tx<'_>, workers: &[WorkerRow], now: Timestamp) -> DbResu
             answers.push(WorkerPut::Unregistered);
             continue;
         }
-        if known.is_some_and(|(_, _, kept)| kept.is_some_and(|kept| kept != worker.secret.0)) {
+        if known
+            .is_some_and(|(_, _, stored)| stored.is_some_and(|stored| stored != worker.secret.0))
+        {
             answers.push(WorkerPut::OtherSecret);
             continue;
         }
@@ -135,8 +137,8 @@ fn remove_workers(
 
 fn worker_secret(conn: &Connection, worker: Incarnation) -> DbResult<Option<SecretHash>> {
     let mut read = conn.prepare_cached("SELECT secret FROM workers WHERE incarnation = ?1")?;
-    let kept = read.query_row([worker.to_bytes()], |row| row.get::<_, Option<[u8; 32]>>(0));
-    Ok(kept.optional()?.flatten().map(SecretHash))
+    let stored = read.query_row([worker.to_bytes()], |row| row.get::<_, Option<[u8; 32]>>(0));
+    Ok(stored.optional()?.flatten().map(SecretHash))
 }
 
 fn workers(conn: &Connection, now: Timestamp) -> DbResult<Vec<WorkerRecord>> {
@@ -195,7 +197,7 @@ impl Workers for Sqlite {
         let rows = prepared(action, rows)?;
         let weight = rows.len();
         let run = move |tx: &mut Tx<'_>| put_workers(tx, &rows, now);
-        self.write(action, Kind::Advisory, weight, run).await
+        self.write(action, WriteKind::Advisory, weight, run).await
     }
 
     async fn worker_secret(&self, worker: Incarnation) -> Result<Option<SecretHash>> {
@@ -214,7 +216,7 @@ impl Workers for Sqlite {
     ) -> Result<Vec<bool>> {
         let weight = workers.len();
         let run = move |tx: &mut Tx<'_>| order_workers(tx, &workers, order);
-        self.write("order the workers", Kind::Durable, weight, run).await
+        self.write("order the workers", WriteKind::Durable, weight, run).await
     }
 
     async fn remove_workers(
@@ -224,6 +226,6 @@ impl Workers for Sqlite {
     ) -> Result<()> {
         let weight = workers.len();
         let run = move |tx: &mut Tx<'_>| remove_workers(tx, &workers, removal);
-        self.write("delete the workers", Kind::Advisory, weight, run).await
+        self.write("delete the workers", WriteKind::Advisory, weight, run).await
     }
 }

@@ -72,14 +72,14 @@ pub(super) enum Order {
 }
 
 /// A command that runs a closure and replies with its result.
-pub(super) struct Call<F, T> {
+pub(super) struct WriteCall<F, T> {
     pub(super) action: &'static str,
     pub(super) run: F,
     pub(super) result: Option<T>,
     pub(super) reply: oneshot::Sender<Result<T, StoreError>>,
 }
 
-impl<F, T> WriteCommand for Call<F, T>
+impl<F, T> WriteCommand for WriteCall<F, T>
 where
     F: FnMut(&mut Tx<'_>) -> DbResult<T> + Send,
     T: Send,
@@ -110,13 +110,13 @@ where
 
 /// Received commands. Their permits bound them.
 #[derive(Default)]
-struct Waiting {
+struct WriteQueue {
     urgent: VecDeque<Queued>,
     callers: VecDeque<Queued>,
     close: Option<oneshot::Sender<Result<(), StoreError>>>,
 }
 
-impl Waiting {
+impl WriteQueue {
     fn is_empty(&self) -> bool {
         self.urgent.is_empty() && self.callers.is_empty()
     }
@@ -176,7 +176,7 @@ impl Writer {
 
     /// Ends on [`Order::Close`], when all senders are dropped, or when the disk failed.
     pub(super) fn run(mut self, orders: &Receiver<Order>) {
-        let mut waiting = Waiting::default();
+        let mut waiting = WriteQueue::default();
         while self.gather(orders, &mut waiting) {
             self.batch(&mut waiting.batch());
             // A batch without changes does not sync earlier writes.
@@ -207,7 +207,7 @@ impl Writer {
 
     /// Receives every sent order. If none waits, blocks until one arrives or a sync is due. `false`: no
     /// order waits, and all senders are dropped.
-    fn gather(&self, orders: &Receiver<Order>, waiting: &mut Waiting) -> bool {
+    fn gather(&self, orders: &Receiver<Order>, waiting: &mut WriteQueue) -> bool {
         if waiting.is_empty() {
             let came = match self.unsynced_since {
                 None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),

@@ -116,17 +116,17 @@ impl Both {
     }
 
     /// The version of a schedule; of a missing one, a plausible version.
-    async fn basis(&self, schedule: u8) -> orx_store::ExpectedVersion {
+    async fn expected(&self, schedule: u8) -> orx_store::ExpectedVersion {
         let id = name(SCHEDULES[usize::from(schedule)]);
         match self.memory.schedule(&id).await.expect("memory") {
-            Some(record) => record.basis(),
+            Some(record) => record.expected(),
             None => orx_store::ExpectedVersion { id, version: 1, handled: NOW, last_run: None },
         }
     }
 
     async fn fire(&self, new: &PreparedFiring) -> Firing {
-        let mut basis = self.basis(new.schedule).await;
-        make_stale(&mut basis, new.stale);
+        let mut expected = self.expected(new.schedule).await;
+        make_stale(&mut expected, new.stale);
         let run = |run: &NewRun| Run {
             job: JobSpec {
                 expires_at: run
@@ -139,7 +139,7 @@ impl Both {
             on_failure: run.alerts.then(job),
         };
         Firing {
-            basis,
+            expected,
             runs: new.runs.iter().map(run).collect(),
             rows: new.rows.iter().map(|row| ledger_row(*row, self.now)).collect(),
             alerts: (0..new.alerts).map(|_| job()).collect(),
@@ -313,9 +313,9 @@ impl Both {
                 assert_eq!(found, expected);
             }
             Op::ChangeSchedule { schedule, stale, next_in, row } => {
-                let mut basis = self.basis(schedule).await;
-                make_stale(&mut basis, stale);
-                let (version, handled) = (basis.version, basis.handled);
+                let mut expected = self.expected(schedule).await;
+                make_stale(&mut expected, stale);
+                let (version, handled) = (expected.version, expected.handled);
                 let (plan, row) = (plan(schedule, now, next_in), row.map(|it| ledger_row(it, now)));
                 let memory =
                     self.memory.change_schedule(version, handled, plan.clone(), row, now).await;

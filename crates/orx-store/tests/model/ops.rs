@@ -288,17 +288,17 @@ pub(crate) fn ledger_row((slot, outcome): (u8, u8), now: Timestamp) -> Slot {
     Slot { slot, last: None, count: 1, exact: true, outcome, recorded_at: now }
 }
 
-pub(crate) fn make_stale(basis: &mut orx_store::ExpectedVersion, stale: Option<Stale>) {
+pub(crate) fn make_stale(expected: &mut orx_store::ExpectedVersion, stale: Option<Stale>) {
     match stale {
         None => {}
-        Some(Stale::Version) => basis.version += 1,
+        Some(Stale::Version) => expected.version += 1,
         Some(Stale::Handled) => {
-            basis.handled = Timestamp::from_millis(basis.handled.as_millis() - 1);
+            expected.handled = Timestamp::from_millis(expected.handled.as_millis() - 1);
         }
-        Some(Stale::LastRun) => basis.last_run = Some((JobId(1), true)),
+        Some(Stale::LastRun) => expected.last_run = Some((JobId(1), true)),
         Some(Stale::Ended) => {
-            basis.last_run = basis.last_run.map(|(job, ended)| (job, !ended));
+            expected.last_run = expected.last_run.map(|(job, ended)| (job, !ended));
         }
-        Some(Stale::Forgotten) => basis.last_run = None,
+        Some(Stale::Forgotten) => expected.last_run = None,
     }
 }

@@ -70,7 +70,7 @@ pub async fn an_alert_is_a_job_and_no_run(store: AStore) {
     let page = JobSpec { name: name("page"), queue: name("alerts"), ..job() };
     let one = Firing { alerts: vec![page], ..rows_only(&record, vec![missed(60)]) };
     let fired = store.fire(vec![one], Some(store.term), at(60)).await.expect("fired");
-    let fired = fired[0].as_ref().expect("its basis stands");
+    let fired = fired[0].as_ref().expect("its expected version stands");
     assert_eq!((fired.runs.len(), fired.alerts.len()), (0, 1));
     assert_eq!(get(&store, fired.alerts[0]).await.spec.name, name("page"));
     let after = read(&store, "a").await;
@@ -162,10 +162,10 @@ pub async fn a_stale_firing_does_nothing_and_blocks_no_other(store: AStore) {
         one.rows = vec![missed(30)];
         one.alerts = vec![job()];
         match id {
-            "a" => one.basis.version = 2,
-            "b" => one.basis.handled = at(1),
-            "c" => one.basis.last_run = Some((JobId(1), true)),
-            "d" => one.basis.id = name("absent"),
+            "a" => one.expected.version = 2,
+            "b" => one.expected.handled = at(1),
+            "c" => one.expected.last_run = Some((JobId(1), true)),
+            "d" => one.expected.id = name("absent"),
             _ => {}
         }
         fires.push(one);
@@ -188,16 +188,16 @@ pub async fn the_end_of_the_last_run_is_part_of_the_expected_version(store: ASto
     make(&store, "a").await;
     let last = run_one(&store, "a", 60, RunAfter::Nothing).await;
     let live = read(&store, "a").await;
-    assert_eq!(live.basis().last_run, Some((last, false)));
+    assert_eq!(live.expected().last_run, Some((last, false)));
     let mut wrong = firing(&live, vec![run(&live, 120, RunAfter::Nothing)]);
-    wrong.basis.last_run = Some((last, true));
+    wrong.expected.last_run = Some((last, true));
     assert_eq!(fire(&store, vec![wrong]).await, [None], "it has not ended");
     assert_eq!(claimed(&store, 1).await, [last]);
     let _ = send(&store, outcome(last, 1, succeeded())).await;
     let stale = firing(&live, vec![run(&live, 120, RunAfter::Nothing)]);
     assert_eq!(fire(&store, vec![stale]).await, [None], "it has ended meanwhile");
     let ended = read(&store, "a").await;
-    assert_eq!(ended.basis().last_run, Some((last, true)));
+    assert_eq!(ended.expected().last_run, Some((last, true)));
     let request =
         PruneRequest { completed_before: at(99), others_before: at(99), limit: 9, chunks: 99 };
     assert_eq!(store.prune(request, store.term).await.expect("pruned").jobs, 1);
@@ -212,7 +212,7 @@ pub async fn the_end_of_the_last_run_is_part_of_the_expected_version(store: ASto
 pub async fn one_batch_fires_a_schedule_once(store: AStore) {
     let (a, b) = (make(&store, "a").await, make(&store, "b").await);
     let mut stale = firing(&b, vec![run(&b, 60, RunAfter::Nothing)]);
-    stale.basis.version = 9;
+    stale.expected.version = 9;
     let answers = fire(
         &store,
         vec![
@@ -261,7 +261,7 @@ pub async fn each_schedule_of_a_large_batch_gets_its_own_jobs(store: AStore) {
     let answers = fire(&store, fires.clone()).await;
     let mut jobs = Vec::new();
     for (fired, answer) in fires.iter().zip(answers) {
-        let id = fired.basis.id.as_str();
+        let id = fired.expected.id.as_str();
         let made = answer.expect("the expected version");
         assert_eq!(made.len(), fired.runs.len(), "{id}");
         for (job, run) in made.iter().zip(&fired.runs) {

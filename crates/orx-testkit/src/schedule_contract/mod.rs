@@ -161,7 +161,7 @@ fn firing(record: &ScheduleRecord, runs: Vec<Run>) -> Firing {
         let next = Timestamp::from_millis(handled.as_millis() + 60_000);
         Position { handled, next: Some(Due { slot: next, fire_at: next }) }
     });
-    Firing { basis: record.basis(), runs, rows: Vec::new(), alerts: Vec::new(), to }
+    Firing { expected: record.expected(), runs, rows: Vec::new(), alerts: Vec::new(), to }
 }
 
 fn rows_only(record: &ScheduleRecord, rows: Vec<Slot>) -> Firing {

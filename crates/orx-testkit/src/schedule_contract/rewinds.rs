@@ -13,7 +13,7 @@ use crate::store_contract::AStore;
 /// A rewind by a minute, with the next slot in half a minute.
 fn set_back(record: &ScheduleRecord) -> Rewind {
     Rewind {
-        basis: record.basis(),
+        expected: record.expected(),
         row: row(0, SlotOutcome::ClockSet { by_ms: -60_000 }),
         to: Position { handled: at(0), next: due(30) },
     }
@@ -29,10 +29,12 @@ pub async fn a_schedule_ahead_of_the_clock_is_set_back_as_it_was_read(store: ASt
     assert_eq!(ids(&found), ["a"]);
     assert!(store.schedules_ahead(at(60), 10).await.expect("read").is_empty());
     let record = read(&store, "a").await;
-    let stale =
-        Rewind { basis: ExpectedVersion { version: 9, ..record.basis() }, ..set_back(&record) };
+    let stale = Rewind {
+        expected: ExpectedVersion { version: 9, ..record.expected() },
+        ..set_back(&record)
+    };
     let none = Rewind {
-        basis: ExpectedVersion { id: name("none"), ..record.basis() },
+        expected: ExpectedVersion { id: name("none"), ..record.expected() },
         ..set_back(&record)
     };
     let all = vec![stale, none];

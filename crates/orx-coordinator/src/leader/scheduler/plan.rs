@@ -77,7 +77,13 @@ pub fn decide(record: &ScheduleRecord, ran: &BTreeSet<Timestamp>, now: Timestamp
     };
     let alert = plan.templates.on_missed.as_ref().filter(|_| !late.is_empty());
     let alerts = alert.map(|alert| missed_alert(alert, record, &late));
-    Firing { basis: record.basis(), runs, rows, alerts: alerts.into_iter().collect(), to: Some(to) }
+    Firing {
+        expected: record.expected(),
+        runs,
+        rows,
+        alerts: alerts.into_iter().collect(),
+        to: Some(to),
+    }
 }
 
 /// Removes the slots that ran. A schedule with [`Timing::repeats`] runs again when the clock shows a time
@@ -182,7 +188,7 @@ pub(crate) fn rewind(
     let next = next_unused(timing, timing.next_due(now), ran);
     let next = next.filter(|_| plan.paused.is_none() && left);
     Rewind {
-        basis: record.basis(),
+        expected: record.expected(),
         row: clock_set(record, by_ms, now),
         to: Position { handled: now, next },
     }

@@ -355,7 +355,7 @@ impl Scheduler {
         let about = |fire: &Firing| {
             let of = |job: &JobSpec| (job.name.clone(), job.queue.clone());
             let jobs = fire.runs.iter().map(|run| &run.job).chain(&fire.alerts).map(of);
-            (fire.basis.id.clone(), jobs.collect::<Vec<_>>())
+            (fire.expected.id.clone(), jobs.collect::<Vec<_>>())
         };
         let about: Vec<_> = fires.iter().map(about).collect();
         let answers = self.context.store.fire(fires, Some(self.term), now.wall).await?;

@@ -112,7 +112,7 @@ async fn a_list_does_not_read_args_and_pruning_deletes_head_and_terms() {
     };
     let kept = store.job(ids[0]).await.expect("read").expect("a job");
     assert_eq!(kept.spec.args.get().len(), 200_002);
-    store.write("damage", Kind::Durable, 1, damage).await.expect("damaged");
+    store.write("damage", WriteKind::Durable, 1, damage).await.expect("damaged");
     assert!(
         store.job(ids[0]).await.expect("read").is_some_and(|job| job.state.unreadable.is_some())
     );

@@ -40,7 +40,7 @@ async fn an_unreadable_job_fails_no_other() {
         tx.conn.execute("UPDATE specs SET spec = CAST(x'ff' AS TEXT) WHERE job = ?1", [odd])?;
         Ok(())
     };
-    store.write("damage", Kind::Durable, 1, damage).await.expect("damaged");
+    store.write("damage", WriteKind::Durable, 1, damage).await.expect("damaged");
 
     let claimed = claim(&store, "video", 1, 5).await;
     let found: Vec<JobId> = claimed.iter().map(|claim| claim.dispatch.job).collect();

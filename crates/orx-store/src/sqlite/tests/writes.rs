@@ -157,12 +157,12 @@ async fn the_control_plane_writes_first_and_a_batch_takes_few_api_requests() {
         };
         let by = Sqlite { shared: Arc::clone(&by.shared), by: by.by };
         let weight = if by.by == By::Callers { 1_500 } else { 1 };
-        tokio::spawn(async move { by.write("write", Kind::Durable, weight, run).await })
+        tokio::spawn(async move { by.write("write", WriteKind::Durable, weight, run).await })
     };
     let most = store.shared.options.waiting_max as usize;
     // A command with a permit is sent, or is about to be: its task runs on this thread.
     let sent = async |by: &Sqlite, weight: usize| {
-        while most - by.budget().room.available_permits() < weight {
+        while most - by.budget().permits.available_permits() < weight {
             tokio::task::yield_now().await;
         }
     };
@@ -192,7 +192,7 @@ async fn limit_pages(store: &Sqlite, pages: i64) {
         let sql = format!("PRAGMA max_page_count = {pages}");
         Ok(tx.conn.query_row(&sql, [], |_| Ok(()))?)
     };
-    store.write("limit the file", Kind::Advisory, 1, limit).await.expect("limit");
+    store.write("limit the file", WriteKind::Advisory, 1, limit).await.expect("limit");
 }
 
 #[tokio::test]
@@ -233,7 +233,7 @@ async fn a_failing_command_changes_neither_the_others_nor_the_cache() {
     };
     let (before, failed, after) = tokio::join!(
         store.enqueue(vec![spec().into(), new_lane.clone().into()], NOW),
-        store.write("fail", Kind::Durable, 1, fail),
+        store.write("fail", WriteKind::Durable, 1, fail),
         store.enqueue(vec![new_lane.into(), spec().into()], NOW),
     );
     assert_eq!(before.expect("before").len(), 2);
@@ -253,7 +253,7 @@ async fn a_panic_of_the_writer_fails_every_call() {
     let store = open(folder.path());
     let panic = |_: &mut Tx<'_>| -> DbResult<()> { panic!("on purpose") };
     let (panicked, beside) = tokio::join!(
-        store.write("panic", Kind::Durable, 1, panic),
+        store.write("panic", WriteKind::Durable, 1, panic),
         store.enqueue(vec![spec().into()], NOW),
     );
     assert!(matches!(panicked, Err(StoreError::Failed)), "{panicked:?}");
