@@ -34,7 +34,7 @@ pub(crate) fn status_of(code: i64) -> Option<JobStatus> {
     usize::try_from(code).ok().and_then(|place| JobStatus::ALL.get(place).copied())
 }
 
-/// Priority rank as the column `urgency` holds it: 0 for critical, higher for less important jobs.
+/// Priority rank as the column `priority_rank` holds it: 0 for critical, higher for less important jobs.
 pub(crate) fn priority_rank(priority: Priority) -> i64 {
     i64::from(Priority::Critical.rank()) - i64::from(priority.rank())
 }

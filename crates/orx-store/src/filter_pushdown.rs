@@ -271,7 +271,7 @@ fn conditions(filter: &Filter, lanes: Option<&MatchingLanes<'_>>) -> String {
         match &term.test {
             Test::Priority(priorities) => {
                 let codes = list(&mut priorities.iter().map(|priority| priority_rank(*priority)));
-                let _ = write!(and, " AND j.urgency IN ({codes})");
+                let _ = write!(and, " AND j.priority_rank IN ({codes})");
             }
             Test::Since(at) => {
                 let _ = write!(and, " AND j.created_at >= {}", at.as_millis());

@@ -229,7 +229,7 @@ impl PgBudget {
         let values = [
             ("numbers", sql::ints(wants.iter().map(|want| want.number as i64))),
             ("lanes", sql::ints(wants.iter().map(|want| want.lane))),
-            ("urgencies", sql::ints(wants.iter().map(|want| want.after.0))),
+            ("priority_ranks", sql::ints(wants.iter().map(|want| want.after.0))),
             ("run_ats", sql::ints(wants.iter().map(|want| want.after.1))),
             ("ids", sql::ints(wants.iter().map(|want| want.after.2))),
             ("rows", sql::int(rows as i64)),

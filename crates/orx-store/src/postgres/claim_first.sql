@@ -17,15 +17,15 @@ ready as materialized (
             offset 0
         ) w
         cross join lateral (
-            select j.urgency, j.run_at, j.id,
+            select j.priority_rank, j.run_at, j.id,
                    j.expire_at <= :now or greatest(j.server_lost, j.lost) >= :alone_from as special
             from jobs j
             where j.status = 1 and j.lane = w.lane
-            order by j.urgency, j.run_at, j.id
+            order by j.priority_rank, j.run_at, j.id
             limit :most
             for no key update of j skip locked
         ) j
-        order by j.urgency, j.run_at, j.id
+        order by j.priority_rank, j.run_at, j.id
         limit :most
     ) j
 ),

@@ -122,7 +122,7 @@ impl PgBudget {
             ("jobs", sql::ints(first.iter().map(|release| release.job))),
             ("lanes", sql::ints(lanes.iter().map(|lane| lane.map(|lane| lane.lane)))),
             ("queues", sql::ints(lanes.iter().map(|lane| lane.map(|lane| lane.queue)))),
-            ("urgencies", ints(&|job| Some(priority_rank(job.priority)))),
+            ("priority_ranks", ints(&|job| Some(priority_rank(job.priority)))),
             ("run_ats", ints(&|job| Some(run_at(job, now)))),
             ("expire_ats", ints(&|job| millis(job.expire_at))),
             ("deadlines", ints(&|job| millis(job.deadline))),

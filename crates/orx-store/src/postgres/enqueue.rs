@@ -296,7 +296,7 @@ fn shared_values(job: &JobRow<'_>) -> Values {
         ("lane", sql::int(lane.lane)),
         ("queue", sql::int(lane.queue)),
         ("status", sql::int(status)),
-        ("urgency", sql::int(priority_rank)),
+        ("priority_rank", sql::int(priority_rank)),
         ("expire_at", sql::optional_int(expire_at)),
         ("deadline", sql::optional_int(deadline)),
         ("timeout_ms", sql::optional_int(timeout_ms)),
@@ -349,7 +349,7 @@ fn values(rows: &[&JobRow<'_>], places: &[usize], keyed: bool) -> Values {
     let mut values = vec![
         ("lanes", sql::ints(of().map(|job| job.lane.lane))),
         ("statuses", sql::ints(of().map(|job| status_code(job.status)))),
-        ("urgencies", sql::ints(of().map(|job| priority_rank(job.job.priority)))),
+        ("priority_ranks", sql::ints(of().map(|job| priority_rank(job.job.priority)))),
         ("run_ats", sql::ints(of().map(|job| time(job.run_at)))),
         ("expire_ats", sql::ints(of().map(|job| millis(job.job.expire_at)))),
         ("created_ats", sql::ints(of().map(|job| time(job.now)))),

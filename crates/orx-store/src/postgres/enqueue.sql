@@ -8,9 +8,9 @@ with l as materialized (:settings),
 numbered as materialized (
     select nextval('job_ids') as id, t.*
     from l
-    cross join unnest(:ords, :lanes, :queues, :statuses, :urgencies, :run_ats, :expire_ats,
+    cross join unnest(:ords, :lanes, :queues, :statuses, :priority_ranks, :run_ats, :expire_ats,
                       :created_ats, :deadlines, :timeouts, :keys, :hashes, :specs, :heads, :terms)
-        as t(ord, lane, queue, status, urgency, run_at, expire_at, created_at, deadline,
+        as t(ord, lane, queue, status, priority_rank, run_at, expire_at, created_at, deadline,
              timeout_ms, key, hash, spec, head, terms)
     where case
         when (
@@ -34,8 +34,8 @@ new as materialized (
 ),
 stored as (
     insert into jobs
-        (id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, urgency)
-    select id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, urgency from new
+        (id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, priority_rank)
+    select id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, priority_rank from new
 ),
 described as (
     insert into specs (job, key, spec, lane, head, terms)

@@ -24,8 +24,8 @@ held as (
 ),
 stored as (
     insert into jobs
-        (id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, urgency)
-    select id, :lane, run_at, :expire_at, created_at, :deadline, :timeout_ms, :status, :urgency
+        (id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, priority_rank)
+    select id, :lane, run_at, :expire_at, created_at, :deadline, :timeout_ms, :status, :priority_rank
     from numbered where key is null or id in (select job from held)
 ),
 described as (

@@ -9,8 +9,8 @@ held as (
 ),
 stored as (
     insert into jobs
-        (id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, urgency)
-    select job, :lane, :run_at, :expire_at, :created_at, :deadline, :timeout_ms, :status, :urgency
+        (id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, priority_rank)
+    select job, :lane, :run_at, :expire_at, :created_at, :deadline, :timeout_ms, :status, :priority_rank
     from held
 ),
 described as (

@@ -3,15 +3,15 @@
 with l as materialized (:settings),
 new as materialized (
     select nextval('job_ids') as id, t.*
-    from unnest(:ords, :lanes, :statuses, :urgencies, :run_ats, :expire_ats, :created_ats,
+    from unnest(:ords, :lanes, :statuses, :priority_ranks, :run_ats, :expire_ats, :created_ats,
                 :deadlines, :timeouts, :specs, :heads, :terms)
-    as t(ord, lane, status, urgency, run_at, expire_at, created_at, deadline, timeout_ms, spec,
+    as t(ord, lane, status, priority_rank, run_at, expire_at, created_at, deadline, timeout_ms, spec,
          head, terms), l
 ),
 stored as (
     insert into jobs
-        (id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, urgency)
-    select id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, urgency from new
+        (id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, priority_rank)
+    select id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, priority_rank from new
 ),
 described as (
     insert into specs (job, spec, lane, head, terms)

@@ -249,7 +249,7 @@ impl PgBudget {
                 "statuses",
                 sql::ints(made().map(|it| status_code(first_status(it.how, it.is_after())))),
             ),
-            ("urgencies", sql::ints(new().map(|job| priority_rank(job.priority)))),
+            ("priority_ranks", sql::ints(new().map(|job| priority_rank(job.priority)))),
             ("run_ats", sql::ints(new().map(|job| run_at(job, now)))),
             ("expire_ats", sql::ints(new().map(|job| millis(job.expire_at)))),
             ("deadlines", sql::ints(new().map(|job| millis(job.deadline)))),

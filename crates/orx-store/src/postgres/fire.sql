@@ -48,10 +48,10 @@ ok as materialized (
 ),
 wanted as materialized (
     select o.id as schedule, t.*
-    from unnest(:job_ords, :places, :is_run, :lanes, :queues, :statuses, :urgencies, :run_ats,
+    from unnest(:job_ords, :places, :is_run, :lanes, :queues, :statuses, :priority_ranks, :run_ats,
                 :expire_ats, :deadlines, :timeouts, :specs, :heads, :terms, :after_jobs, :after_places, :cancels,
                 :slots, :on_failures)
-        as t(ord, place, is_run, lane, queue, status, urgency, run_at, expire_at, deadline,
+        as t(ord, place, is_run, lane, queue, status, priority_rank, run_at, expire_at, deadline,
              timeout_ms, spec, head, terms, after_job, after_place, cancel, slot, on_failure)
     full join ok o using (ord)
     where case when t.place is null or o.id is null then false else true end
@@ -81,8 +81,8 @@ new as materialized (
 ),
 stored as (
     insert into jobs
-        (id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, urgency, follow_up)
-    select job, lane, run_at, expire_at, :now, deadline, timeout_ms, first_status, urgency,
+        (id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, priority_rank, follow_up)
+    select job, lane, run_at, expire_at, :now, deadline, timeout_ms, first_status, priority_rank,
            on_failure is not null
                or place in (select after_place from new where after_place is not null)
     from new order by job

@@ -3,12 +3,12 @@
 with l as materialized (:settings),
 input as materialized (
     select * from unnest(:ids, :lanes, :run_ats, :expire_ats, :created_ats, :deadlines, :timeouts,
-                         :statuses, :urgencies, :attempts, :failed, :lost, :server_lost, :returned, :executions,
+                         :statuses, :priority_ranks, :attempts, :failed, :lost, :server_lost, :returned, :executions,
                          :workers, :worker_names, :epochs, :claimed_ats, :started_ats, :percents,
                          :progress, :cancel_ats, :cancel_reasons, :cancel_bys, :finished_ats,
                          :last_started_ats, :last_workers, :last_errors, :last_codes,
                          :last_signals, :dead, :dead_ats, :keys, :hashes, :specs, :heads, :terms, :results)
-    as t(id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, urgency, attempt,
+    as t(id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, priority_rank, attempt,
          failed, lost, server_lost, returned, execution, worker, worker_name, epoch, claimed_at, started_at,
          percent, progress, cancel_at, cancel_reason, cancel_by, finished_at, last_started_at,
          last_worker, last_error, last_exit_code, last_exit_signal, dead, dead_at, key, hash, spec,
@@ -16,11 +16,11 @@ input as materialized (
 ),
 new as (
     insert into jobs
-        (id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, urgency, attempt,
+        (id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, priority_rank, attempt,
          failed, lost, server_lost, returned, execution, worker, worker_name, epoch, claimed_at, started_at,
          percent, progress, cancel_at, cancel_reason, cancel_by, finished_at, last_started_at,
          last_worker, last_error, last_exit_code, last_exit_signal, dead, dead_at)
-    select id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, urgency, attempt,
+    select id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, priority_rank, attempt,
            failed, lost, server_lost, returned, execution, worker, worker_name, epoch, claimed_at, started_at,
            percent, progress, cancel_at, cancel_reason, cancel_by, finished_at, last_started_at,
            last_worker, last_error, last_exit_code, last_exit_signal, dead, dead_at

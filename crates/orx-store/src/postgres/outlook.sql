@@ -8,4 +8,4 @@ select least(
        (select next_fire from schedules where next_fire > :after order by next_fire limit 1),
        (select 1 from dependencies order by parent limit 1) is not null
            or (select 1 from run_alerts order by job limit 1) is not null,
-       (select 1 from jobs where status = 1 order by lane, urgency, run_at, id limit 1) is not null
+       (select 1 from jobs where status = 1 order by lane, priority_rank, run_at, id limit 1) is not null

@@ -8,9 +8,9 @@
 -- expects.
 with recursive l as materialized (:lease),
 input as materialized (
-    select * from unnest(:ords, :jobs, :lanes, :queues, :urgencies, :run_ats, :expire_ats, :deadlines,
+    select * from unnest(:ords, :jobs, :lanes, :queues, :priority_ranks, :run_ats, :expire_ats, :deadlines,
                          :timeouts, :specs, :heads, :terms)
-    as t(ord, job, lane, queue, urgency, run_at, expire_at, deadline, timeout_ms, spec, head, terms)
+    as t(ord, job, lane, queue, priority_rank, run_at, expire_at, deadline, timeout_ms, spec, head, terms)
 ),
 children as materialized (
     select parent, child, cancel from dependencies where parent = any(:jobs)
@@ -89,8 +89,8 @@ alerts as materialized (
 ),
 new as (
     insert into jobs
-        (id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, urgency)
-    select id, lane, run_at, expire_at, :now, deadline, timeout_ms, :pending, urgency
+        (id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, priority_rank)
+    select id, lane, run_at, expire_at, :now, deadline, timeout_ms, :pending, priority_rank
     from alerts order by id
 ),
 described as (

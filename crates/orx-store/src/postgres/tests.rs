@@ -58,7 +58,7 @@ const MANY_JOBS: &str = "
     insert into queues (name) values ('q');
     insert into lanes (queue, handler, require) select 1, 'h' || n, '{}' from generate_series(1, 9) n;
     insert into jobs
-        (id, lane, run_at, expire_at, created_at, deadline, status, urgency, finished_at,
+        (id, lane, run_at, expire_at, created_at, deadline, status, priority_rank, finished_at,
          execution, worker, dead, dead_at)
     select n, 1 + n % 9, n, case when s < 3 and n % 50 = 0 then n end, n, null, s, 2,
            case when s >= 5 then n end,
@@ -84,7 +84,7 @@ const MANY_JOBS: &str = "
     insert into logs (job, attempt, seq, execution, stream, at, dropped_bytes, bytes)
     select id, 1, 1, gen_random_uuid(), 0, 0, 0, 'x' from jobs;
     -- Many thousands of jobs wait, some for a parent that has ended.
-    insert into jobs (id, lane, run_at, created_at, status, urgency)
+    insert into jobs (id, lane, run_at, created_at, status, priority_rank)
     select n, 1 + n % 9, n, n, 0, 2 from generate_series(100001, 140000) n;
     insert into dependencies (parent, child, cancel, cancel_requested)
     select case when n % 1000 = 0 then n else n / 100 * 100 + 97 end, 100000 + n, n % 3 = 0, n % 300 > 0
@@ -97,7 +97,8 @@ const MANY_JOBS: &str = "
 /// The statements that insert jobs with keys which are alike, and a single one.
 fn new_jobs_alike() -> [Statement; 2] {
     let values = || {
-        let numbers = ["lane", "queue", "status", "urgency", "expire_at", "deadline", "timeout_ms"];
+        let numbers =
+            ["lane", "queue", "status", "priority_rank", "expire_at", "deadline", "timeout_ms"];
         let others = ["ord", "run_at", "created_at"];
         let arrays = ["ords", "run_ats", "created_ats"].map(|name| (name, sql::ints([1])));
         let texts = ["keys", "hashes", "specs", "terms"].map(|name| (name, sql::texts(["{}"])));
@@ -116,7 +117,8 @@ fn new_jobs_alike() -> [Statement; 2] {
 
 /// The statement that inserts a job with a key.
 fn new_jobs() -> Statement {
-    let numbers = ["ords", "lanes", "queues", "statuses", "urgencies", "run_ats", "created_ats"];
+    let numbers =
+        ["ords", "lanes", "queues", "statuses", "priority_ranks", "run_ats", "created_ats"];
     let others = ["expire_ats", "deadlines", "timeouts"];
     let texts = ["keys", "hashes", "specs", "heads", "terms"];
     let numbers = numbers.into_iter().chain(others).map(|name| (name, sql::ints([1])));
@@ -153,7 +155,7 @@ async fn frequent_statements_read_an_index_in_its_order() {
     let ready = [
         ("numbers", sql::ints([0, 1])),
         ("lanes", sql::ints([1, 2])),
-        ("urgencies", sql::ints([i64::MIN, 2])),
+        ("priority_ranks", sql::ints([i64::MIN, 2])),
         ("run_ats", sql::ints([i64::MIN, 5])),
         ("ids", sql::ints([i64::MIN, 5])),
         ("rows", sql::int(100)),

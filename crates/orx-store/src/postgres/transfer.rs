@@ -208,7 +208,7 @@ fn statement(exports: &[JobExport], lanes: Vec<i64>) -> DbResult<Statement> {
         ("deadlines", job_ints(|job| millis(job.spec.deadline))),
         ("timeouts", job_ints(|job| job.spec.timeout_ms.map(integer))),
         ("statuses", job_ints(|job| Some(status_code(job.state.status)))),
-        ("urgencies", job_ints(|job| Some(priority_rank(job.spec.priority)))),
+        ("priority_ranks", job_ints(|job| Some(priority_rank(job.spec.priority)))),
         ("attempts", job_ints(|job| Some(i64::from(job.state.attempt)))),
         ("failed", job_ints(|job| Some(i64::from(job.state.ends.failed)))),
         ("lost", job_ints(|job| Some(i64::from(job.state.ends.lost)))),

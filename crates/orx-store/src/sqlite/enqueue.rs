@@ -44,7 +44,7 @@ pub(super) fn insert(
     let id = tx.cache.next_job();
     tx.conn
         .prepare_cached(
-            "INSERT INTO jobs (id, status, urgency, lane, run_at, expire_at, created_at, \
+            "INSERT INTO jobs (id, status, priority_rank, lane, run_at, expire_at, created_at, \
              deadline, timeout_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .execute(params![

@@ -1,6 +1,6 @@
 -- Inserts a job of another store unchanged.
 INSERT INTO jobs
-    (id, status, urgency, lane, run_at, expire_at, created_at, deadline, timeout_ms, attempt,
+    (id, status, priority_rank, lane, run_at, expire_at, created_at, deadline, timeout_ms, attempt,
      failed, lost, returned, execution, worker, worker_name, claimed_at, started_at, epoch, percent,
      progress, cancel_at, cancel_reason, cancel_by, finished_at, last_started_at, last_worker,
      last_error, last_exit_code, last_exit_signal, dead, dead_at, server_lost)

@@ -25,6 +25,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0009_dependencies.sql"),
     include_str!("migrations/0010_queue_pauses.sql"),
     include_str!("migrations/0011_audit.sql"),
+    include_str!("migrations/0012_priority_rank.sql"),
 ];
 pub(super) const SCHEMA: u32 = MIGRATIONS.len() as u32;
 

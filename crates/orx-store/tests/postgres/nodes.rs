@@ -4,7 +4,7 @@ use super::*;
 
 /// Inserts a job as another node does, with the next id and in the first lane.
 const JOB_OF_ANOTHER_NODE: &str = "with new as (
-        insert into jobs (id, lane, run_at, created_at, status, urgency)
+        insert into jobs (id, lane, run_at, created_at, status, priority_rank)
         select nextval('job_ids'), 1, 0, 0, 1, 2 returning id
     )
     insert into specs (job, spec) select new.id, specs.spec from new, specs order by job limit 1";

@@ -68,9 +68,9 @@ async fn a_database_with_an_older_schema_opens_with_its_content() {
         store.claim_ready(vec![request(7, 20, 5)], term, NOW).await.expect("claimed").claimed;
     assert_eq!(claimed.len(), 1);
     assert_eq!(add(&store, vec![tagged]).await, [JobId(3)]);
-    // Filters find jobs from before the migration, new jobs, and jobs that a node of the older version adds.
+    // Filters find jobs from before the migration, new jobs, and jobs whose columns for lists are empty.
     let older = "insert into specs (job, spec) select 4, spec from specs where job = 1; \
-                 insert into jobs (id, lane, run_at, created_at, status, urgency) \
+                 insert into jobs (id, lane, run_at, created_at, status, priority_rank) \
                  values (4, 1, 5, 5, 1, 2)";
     database.run(older).await;
     assert_eq!(listed(&store, "tag.tenant:ACME").await, [4, 3, 2, 1]);
