@@ -10,7 +10,8 @@ use orx_control::{Caller, Frame};
 use orx_model::Problem;
 use orx_model::wire::Overview;
 use orx_model::wire::live::{
-    LAST_EVENT_ID, LiveEvent, LiveEventsQuery, LiveJobsQuery, LiveLogsQuery, LiveTopic, path,
+    LAST_EVENT_ID, LiveEvent, LiveEventsQuery, LiveFilteredLogsQuery, LiveJobsQuery, LiveLogsQuery,
+    LiveTopic, path,
 };
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -28,6 +29,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(live_jobs))
         .routes(routes!(live_job))
         .routes(routes!(live_logs))
+        .routes(routes!(live_filtered_logs))
         .routes(routes!(live_workers))
         .routes(routes!(live_queues))
         .routes(routes!(live_schedules))
@@ -155,6 +157,26 @@ async fn live_logs(
     QueryParams(query): QueryParams<LiveLogsQuery>,
 ) -> HandlerResult<Response> {
     stream(&app, &caller, &headers, LiveTopic::Logs(job, query)).await
+}
+
+/// Watch the output of all jobs that match a filter: the end of the newest logs, then what is printed. The
+/// ids are positions in the logs, which every node knows.
+#[utoipa::path(
+    get, path = path::LOGS, tag = "live",
+    params(LiveFilteredLogsQuery, ("last-event-id" = Option<String>, Header, description = "the id of the last event that was received")),
+    responses(
+        (status = 200, body = LiveEvent, content_type = "text/event-stream", description = "server-sent events: the name of each is a key of the schema, its data the value"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
+    ),
+)]
+async fn live_filtered_logs(
+    State(app): State<App>,
+    Auth(caller): Auth,
+    headers: HeaderMap,
+    QueryParams(query): QueryParams<LiveFilteredLogsQuery>,
+) -> HandlerResult<Response> {
+    stream(&app, &caller, &headers, LiveTopic::FilteredLogs(query)).await
 }
 
 /// Watch workers.

@@ -162,6 +162,7 @@ async fn open(client: &Client, topic: &LiveTopic, last_id: Option<&str>) -> Resu
         let call = match topic {
             LiveTopic::Jobs(query) => call.query(query),
             LiveTopic::Logs(_, query) => call.query(query),
+            LiveTopic::FilteredLogs(query) => call.query(query),
             LiveTopic::Events(query) => call.query(query),
             LiveTopic::Overview
             | LiveTopic::Job(_)
@@ -194,6 +195,7 @@ fn route(topic: &LiveTopic) -> String {
         LiveTopic::Jobs(_) => path::JOBS,
         LiveTopic::Job(job) => return fill(path::JOB, "{job}", job),
         LiveTopic::Logs(job, _) => return fill(path::JOB_LOGS, "{job}", job),
+        LiveTopic::FilteredLogs(_) => path::LOGS,
         LiveTopic::Workers => path::WORKERS,
         LiveTopic::Queues => path::QUEUES,
         LiveTopic::Schedules => path::SCHEDULES,

@@ -67,7 +67,7 @@ pub use dispatching::{
 pub use error::StoreError;
 pub use jobs::{CancelAnswer, CancelCommand, Enqueued, Jobs, ListRequest, Page, RetryAnswer};
 pub use leases::{Lead, LeadRequest, Leases, NodeRecord, NodeReport, Term};
-pub use logs::{LogRequest, Logs};
+pub use logs::{LogRequest, Logs, LogsRequest};
 pub use memory::{Memory, Transition};
 pub use postgres::{Postgres, PostgresOptions};
 pub use queues::Queues;

@@ -21,6 +21,19 @@ pub struct LogRequest {
     pub limit_bytes: usize,
 }
 
+/// A piece of the logs of several jobs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogsRequest {
+    /// The jobs, each once, with the cursor after which its chunks are read.
+    pub jobs: Vec<(JobId, LogCursor)>,
+    /// Most chunks of one job.
+    pub chunks: u32,
+    /// The last chunks of each job; else the first after its cursor.
+    pub newest: bool,
+    /// Reading stops after the chunk that reaches this many bytes, so it returns at least one chunk.
+    pub limit_bytes: usize,
+}
+
 /// Stores and reads the output of jobs.
 #[async_trait]
 pub trait Logs: Send + Sync {
@@ -30,6 +43,10 @@ pub trait Logs: Send + Sync {
 
     /// Ordered by attempt, then sequence.
     async fn read_logs(&self, request: LogRequest) -> Result<Vec<LogChunk>>;
+
+    /// Ordered as the request names the jobs, then by attempt and sequence. One read, however many jobs
+    /// it names.
+    async fn read_logs_of(&self, request: LogsRequest) -> Result<Vec<LogChunk>>;
 
     /// The cursor after which about the last `lines` lines begin, counted as newlines of the requested
     /// streams; [`LogRequest::after`] if there are fewer.

@@ -125,6 +125,7 @@ async fn the_document_describes_exactly_the_routes_there_are() {
         live::JOBS,
         live::JOB,
         live::JOB_LOGS,
+        live::LOGS,
         live::WORKERS,
         live::QUEUES,
         live::SCHEDULES,

@@ -10,6 +10,7 @@ mod counters;
 mod counting;
 mod durations;
 mod events;
+mod filtered_logs;
 mod jobs;
 mod logs;
 mod one_job;
@@ -106,13 +107,19 @@ impl ControlPanel {
         let resume = self.resume(last_event_id);
         let shared = |topic| SharedReader::new(self, topic, resume).frames();
         let frames: Frames = match topic {
-            LiveTopic::Jobs(_) | LiveTopic::Job(_) | LiveTopic::Logs(..) => {
+            LiveTopic::Jobs(_)
+            | LiveTopic::Job(_)
+            | LiveTopic::Logs(..)
+            | LiveTopic::FilteredLogs(_) => {
                 self.need_view(caller)?;
                 match topic {
                     LiveTopic::Jobs(query) => SharedReader::of_jobs(self, query, resume)?.frames(),
                     LiveTopic::Job(reference) => one_job::frames(self, reference, resume).await?,
                     LiveTopic::Logs(reference, query) => {
                         logs::frames(self, caller, reference, query, last_event_id).await?
+                    }
+                    LiveTopic::FilteredLogs(query) => {
+                        filtered_logs::frames(self, query, last_event_id).await?
                     }
                     _ => return Err(Problem::new(Code::Internal, "no topic of jobs")),
                 }

@@ -178,6 +178,7 @@ pass!(Dispatching {
 pass!(Logs {
     fn append_logs(chunks: Vec<LogChunk>) -> ();
     fn read_logs(request: LogRequest) -> Vec<LogChunk>;
+    fn read_logs_of(request: LogsRequest) -> Vec<LogChunk>;
     fn log_tail(request: LogRequest, lines: u32) -> LogCursor;
 });
 

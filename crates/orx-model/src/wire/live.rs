@@ -32,6 +32,8 @@ pub mod path {
     pub const JOB: &str = "/live/v1/jobs/{job}";
     /// The output of one job.
     pub const JOB_LOGS: &str = "/live/v1/jobs/{job}/logs";
+    /// The output of all jobs that match a filter.
+    pub const LOGS: &str = "/live/v1/logs";
     /// Workers.
     pub const WORKERS: &str = "/live/v1/workers";
     /// Queues.
@@ -86,6 +88,19 @@ pub struct LiveLogsQuery {
     pub cursor: Option<String>,
 }
 
+/// The output of which jobs to watch.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct LiveFilteredLogsQuery {
+    /// Filter expression; every job if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// Time zone for wall-clock times in the filter; UTC if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tz: Option<String>,
+}
+
 /// Which events to watch.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -108,6 +123,8 @@ pub enum LiveTopic {
     Job(String),
     /// The output of one job.
     Logs(String, LiveLogsQuery),
+    /// The output of all jobs that match a filter.
+    FilteredLogs(LiveFilteredLogsQuery),
     /// Workers.
     Workers,
     /// Queues.
@@ -202,6 +219,27 @@ pub struct LogReceived {
     pub v: u32,
     /// Pieces of output, in order.
     pub parts: Vec<LogPart>,
+}
+
+/// Output of several jobs. Where the numbers of the chunks of an attempt have a gap, its output grew faster
+/// than the stream sends: the log of the job has the rest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct FilteredLogsReceived {
+    /// Version of the format: 1.
+    pub v: u32,
+    /// Pieces of output, by time; those of one job in order. After a reconnect some can come again.
+    pub logs: Vec<JobLogPart>,
+}
+
+/// A piece of the output of a job, and the job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct JobLogPart {
+    /// The job.
+    pub job: JobId,
+    /// Its name.
+    pub name: Name,
+    /// The piece.
+    pub part: LogPart,
 }
 
 /// The job has ended, and all its output was sent. The stream ends.
@@ -411,9 +449,12 @@ live_events! {
     JobProgress(JobProgress) = "job_progress",
     /// Of `logs`. The id is the position of the last part, valid at every node.
     LogReceived(LogReceived) = "log_received",
+    /// Of the logs of all jobs that match a filter. The id names the position in the log of each job that
+    /// printed last, and is valid at every node.
+    FilteredLogsReceived(FilteredLogsReceived) = "filtered_logs_received",
     /// Of `logs`.
     LogLive(LogLive) = "log_live",
-    /// Of `logs`, as its last event.
+    /// Of `logs` of one job, as its last event.
     LogEnded(LogEnded) = "log_ended",
     /// Of `workers`.
     WorkerStatusUpdated(WorkerStatusUpdated) = "worker_status_updated",

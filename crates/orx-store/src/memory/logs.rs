@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use orx_model::log::{LogChunk, LogCursor};
 
 use super::{Memory, State};
-use crate::{LogRequest, Logs, Result};
+use crate::{LogRequest, Logs, LogsRequest, Result};
 
 #[async_trait]
 impl Logs for Memory {
@@ -28,6 +28,24 @@ impl Logs for Memory {
             if after && bytes < request.limit_bytes.max(1) {
                 bytes += chunk.bytes.len().max(1);
                 read.push(chunk.clone());
+            }
+        }
+        Ok(read)
+    }
+
+    async fn read_logs_of(&self, request: LogsRequest) -> Result<Vec<LogChunk>> {
+        let state = self.state()?;
+        let (most, mut bytes, mut read) = (request.chunks as usize, 0, Vec::new());
+        for (job, after) in &request.jobs {
+            let first = (*job, after.attempt, after.seq.saturating_add(1));
+            let all: Vec<&LogChunk> =
+                state.logs.range(first..=(*job, u32::MAX, u64::MAX)).map(|(_, it)| it).collect();
+            let from = if request.newest { all.len().saturating_sub(most) } else { 0 };
+            for chunk in all.into_iter().skip(from).take(most) {
+                if bytes < request.limit_bytes.max(1) {
+                    bytes += chunk.bytes.len().max(1);
+                    read.push(chunk.clone());
+                }
             }
         }
         Ok(read)

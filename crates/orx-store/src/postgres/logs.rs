@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use orx_model::JobId;
 use orx_model::log::{LogChunk, LogCursor, Stream};
 
 use super::db_error::DbResult;
@@ -13,7 +14,7 @@ use super::sql::{self, SqlValue};
 use super::{PgBudget, Postgres};
 use crate::codec::{integer, stream_code, stream_of};
 use crate::columns::Row as _;
-use crate::{LogRequest, Logs, Result};
+use crate::{LogRequest, Logs, LogsRequest, Result};
 
 impl Part for Vec<LogChunk> {
     type Answer = ();
@@ -56,20 +57,26 @@ impl PgBudget {
         values.push(("limit", sql::int(limit.max(1))));
         let rows =
             self.rows(MessageKind::Piece, sql::fill(include_str!("read_logs.sql"), values)).await?;
-        let chunk = |row: &_| {
+        row::readable("a chunk of a log", &rows, |row| chunk(request.job, PgColumns(row), 0))
+    }
+
+    async fn read_logs_of(&self, request: &LogsRequest) -> DbResult<Vec<LogChunk>> {
+        let limit = i64::try_from(request.limit_bytes).unwrap_or(i64::MAX);
+        let jobs = || request.jobs.iter();
+        let values = [
+            ("jobs", sql::ints(jobs().map(|(job, _)| job.0))),
+            ("attempts", sql::ints(jobs().map(|(_, after)| i64::from(after.attempt)))),
+            ("seqs", sql::ints(jobs().map(|(_, after)| integer(after.seq)))),
+            ("chunks", sql::int(i64::from(request.chunks))),
+            ("newest", sql::int(i64::from(request.newest))),
+            ("limit", sql::int(limit.max(1))),
+        ];
+        let message = sql::fill(include_str!("read_logs_of.sql"), values);
+        let rows = self.rows(MessageKind::Piece, message).await?;
+        row::readable("a chunk of a log", &rows, |row| {
             let row = PgColumns(row);
-            Ok(LogChunk {
-                job: request.job,
-                attempt: row.count(0)?,
-                execution: row.execution(2)?,
-                seq: row.unsigned(1)?,
-                stream: stream(row, 3)?,
-                at: row.time(4)?,
-                dropped_bytes: row.unsigned(5)?,
-                bytes: row.bytes(6)?,
-            })
-        };
-        row::readable("a chunk of a log", &rows, chunk)
+            chunk(JobId(row.int(0)?), row, 1)
+        })
     }
 
     async fn log_tail(&self, request: &LogRequest, lines: u32) -> DbResult<LogCursor> {
@@ -114,6 +121,20 @@ fn log_values(request: &LogRequest) -> Vec<(&'static str, SqlValue)> {
     ]
 }
 
+/// The chunk of a row whose columns from `at` on are those of a chunk.
+fn chunk(job: JobId, row: PgColumns<'_>, at: usize) -> DbResult<LogChunk> {
+    Ok(LogChunk {
+        job,
+        attempt: row.count(at)?,
+        execution: row.execution(at + 2)?,
+        seq: row.unsigned(at + 1)?,
+        stream: stream(row, at + 3)?,
+        at: row.time(at + 4)?,
+        dropped_bytes: row.unsigned(at + 5)?,
+        bytes: row.bytes(at + 6)?,
+    })
+}
+
 fn stream(row: PgColumns<'_>, column: usize) -> DbResult<Stream> {
     stream_of(row.int(column)?).ok_or_else(|| wrong(column, "not a stream"))
 }
@@ -126,6 +147,10 @@ impl Logs for Postgres {
 
     async fn read_logs(&self, request: LogRequest) -> Result<Vec<LogChunk>> {
         self.inner.read("read the log", self.inner.read_logs(&request)).await
+    }
+
+    async fn read_logs_of(&self, request: LogsRequest) -> Result<Vec<LogChunk>> {
+        self.inner.read("read the logs", self.inner.read_logs_of(&request)).await
     }
 
     async fn log_tail(&self, request: LogRequest, lines: u32) -> Result<LogCursor> {

@@ -10,7 +10,7 @@ use super::row::{self, stream_code};
 use super::writer::Tx;
 use super::{ROW_BYTES, Sqlite, WriteKind};
 use crate::budget::Reads;
-use crate::{LogRequest, Logs, Result};
+use crate::{LogRequest, Logs, LogsRequest, Result};
 
 fn append_logs(tx: &mut Tx<'_>, chunks: &[LogChunk]) -> DbResult<()> {
     let mut known = tx.conn.prepare_cached("SELECT 1 FROM jobs WHERE id = ?1")?;
@@ -67,6 +67,34 @@ fn read_logs(conn: &Connection, request: &LogRequest) -> DbResult<Vec<LogChunk>>
         chunks.push(chunk);
         if bytes >= request.limit_bytes {
             break;
+        }
+    }
+    Ok(chunks)
+}
+
+fn read_logs_of(conn: &Connection, request: &LogsRequest) -> DbResult<Vec<LogChunk>> {
+    let order = if request.newest { "DESC" } else { "ASC" };
+    let mut read = conn.prepare_cached(&format!(
+        "SELECT attempt, seq, execution, stream, at, dropped_bytes, bytes FROM logs \
+         WHERE job = ?1 AND (attempt, seq) > (?2, ?3) \
+         ORDER BY attempt {order}, seq {order} LIMIT ?4",
+    ))?;
+    let (mut bytes, mut chunks) = (0, Vec::new());
+    for (job, after) in &request.jobs {
+        let mut rows = read.query(params![job.0, after.attempt, seq(*after), request.chunks])?;
+        let mut of_job = Vec::new();
+        while let Some(row) = rows.next()? {
+            of_job.extend(row::readable("a chunk of a log", std::iter::once(chunk(*job, row)))?);
+        }
+        if request.newest {
+            of_job.reverse();
+        }
+        for chunk in of_job {
+            if bytes >= request.limit_bytes.max(1) {
+                return Ok(chunks);
+            }
+            bytes += chunk.bytes.len().max(1);
+            chunks.push(chunk);
         }
     }
     Ok(chunks)
@@ -131,6 +159,11 @@ impl Logs for Sqlite {
     async fn read_logs(&self, request: LogRequest) -> Result<Vec<LogChunk>> {
         let read = move |conn: &Connection| read_logs(conn, &request);
         self.read_of(Reads::Piece, "read the log", read).await
+    }
+
+    async fn read_logs_of(&self, request: LogsRequest) -> Result<Vec<LogChunk>> {
+        let read = move |conn: &Connection| read_logs_of(conn, &request);
+        self.read_of(Reads::Piece, "read the logs", read).await
     }
 
     async fn log_tail(&self, request: LogRequest, lines: u32) -> Result<LogCursor> {

@@ -2,7 +2,7 @@
 
 use orx_model::log::{LogChunk, LogCursor, Stream};
 use orx_model::{ExecutionId, JobId};
-use orx_store::LogRequest;
+use orx_store::{LogRequest, LogsRequest};
 
 use super::{AStore, add, claim, send};
 use crate::make::{at, failed, job, outcome};
@@ -96,4 +96,38 @@ pub async fn the_tail_of_a_log_is_found(store: AStore) {
     assert!(text.ends_with(b"4\n5\n") && text.len() <= 6, "{text:?}");
     let all = store.log_tail(whole(id), 50).await.expect("tail");
     assert_eq!(all, LogCursor::default());
+}
+
+/// The first or the last chunks of several jobs are read at once, in the order of the request, within
+/// the bounds.
+pub async fn the_logs_of_several_jobs_are_read_at_once(store: AStore) {
+    let (one, two) = (add(&store, job()).await, add(&store, job()).await);
+    let mut chunks = Vec::new();
+    for id in [one, two] {
+        chunks.extend((1..=4).map(|seq| chunk(id, 1, seq, Stream::Out, "12345678")));
+        chunks.push(chunk(id, 2, 1, Stream::Err, ""));
+    }
+    store.append_logs(chunks.clone()).await.expect("append");
+    let after = LogCursor { attempt: 1, seq: 2 };
+    let request = LogsRequest {
+        jobs: vec![(two, after), (one, LogCursor::default()), (JobId(999), after)],
+        chunks: 2,
+        newest: false,
+        limit_bytes: 1 << 20,
+    };
+    let places = async |request: &LogsRequest| {
+        let read = store.read_logs_of(request.clone()).await.expect("read");
+        assert!(read.iter().all(|chunk| chunks.contains(chunk)));
+        let place = |chunk: &LogChunk| (chunk.job, chunk.attempt, chunk.seq);
+        read.iter().map(place).collect::<Vec<_>>()
+    };
+    assert_eq!(places(&request).await, [(two, 1, 3), (two, 1, 4), (one, 1, 1), (one, 1, 2)]);
+    let newest = LogsRequest { newest: true, ..request.clone() };
+    assert_eq!(places(&newest).await, [(two, 1, 4), (two, 2, 1), (one, 1, 4), (one, 2, 1)]);
+    for (limit_bytes, count) in [(0, 1), (1, 1), (8, 1), (9, 2), (16, 2), (17, 3)] {
+        let little = LogsRequest { limit_bytes, ..request.clone() };
+        assert_eq!(places(&little).await.len(), count, "{limit_bytes}");
+    }
+    let none = LogsRequest { jobs: Vec::new(), ..request };
+    assert!(places(&none).await.is_empty());
 }

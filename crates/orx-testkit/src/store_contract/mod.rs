@@ -96,6 +96,7 @@ macro_rules! store_contract {
             an_attempt_counts_its_dropped_output_bytes
             log_chunks_are_stored_once_and_read_by_position
             the_tail_of_a_log_is_found
+            the_logs_of_several_jobs_are_read_at_once
             workers_are_stored_replaced_and_removed
             a_directive_stands_until_it_is_withdrawn
             a_drain_outlives_the_loss_of_its_worker_but_not_its_stop

@@ -153,6 +153,7 @@ pub(crate) fn take(app: &mut App, topic: &Topic, news: LiveNews) {
         LiveEvent::Problem(problem) => app.notify(crate::state::Tone::Bad, problem.detail),
         LiveEvent::Reset(_)
         | LiveEvent::Slow(_)
+        | LiveEvent::FilteredLogsReceived(_)
         | LiveEvent::LogReceived(_)
         | LiveEvent::LogLive(_)
         | LiveEvent::LogEnded(_) => {}
