@@ -1849,11 +1849,12 @@ Register-ArgumentCompleter -Native -CommandName 'orx' -ScriptBlock {
             break
         }
         'orx;top' {
-            [CompletionResult]::new('--screen', '--screen', [CompletionResultType]::ParameterName, 'Screen to start on: overview, jobs, queues, workers, schedules, dead-letters, cluster or settings')
+            [CompletionResult]::new('--screen', '--screen', [CompletionResultType]::ParameterName, 'Screen to start on: overview, jobs, queues, workers, schedules, dead-letters, cluster, logs, events or settings')
             [CompletionResult]::new('--filter', '--filter', [CompletionResultType]::ParameterName, 'Filter for the list of jobs; `orx help filters` explains it')
             [CompletionResult]::new('--theme', '--theme', [CompletionResultType]::ParameterName, 'Colours: ansi (those of the terminal), safe (for any colour vision) or mono')
             [CompletionResult]::new('--record', '--record', [CompletionResultType]::ParameterName, 'Write the session to a new file, for `--replay`')
             [CompletionResult]::new('--replay', '--replay', [CompletionResultType]::ParameterName, 'Show a recorded session instead of a server')
+            [CompletionResult]::new('--from', '--from', [CompletionResultType]::ParameterName, 'Start this far into the recording')
             [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'Context in the configuration file to use')
             [CompletionResult]::new('--context', '--context', [CompletionResultType]::ParameterName, 'Context in the configuration file to use')
             [CompletionResult]::new('--url', '--url', [CompletionResultType]::ParameterName, 'Server to connect to')

@@ -4831,7 +4831,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__top)
-            opts="-c -o -v -h --screen --filter --read-only --ascii --theme --mouse --once --record --replay --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
+            opts="-c -o -v -h --screen --filter --read-only --ascii --theme --mouse --once --record --replay --from --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -4854,6 +4854,10 @@ _orx() {
                     return 0
                     ;;
                 --replay)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --from)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

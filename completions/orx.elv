@@ -1778,11 +1778,12 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand --help 'Print help'
         }
         &'orx;top'= {
-            cand --screen 'Screen to start on: overview, jobs, queues, workers, schedules, dead-letters, cluster or settings'
+            cand --screen 'Screen to start on: overview, jobs, queues, workers, schedules, dead-letters, cluster, logs, events or settings'
             cand --filter 'Filter for the list of jobs; `orx help filters` explains it'
             cand --theme 'Colours: ansi (those of the terminal), safe (for any colour vision) or mono'
             cand --record 'Write the session to a new file, for `--replay`'
             cand --replay 'Show a recorded session instead of a server'
+            cand --from 'Start this far into the recording'
             cand -c 'Context in the configuration file to use'
             cand --context 'Context in the configuration file to use'
             cand --url 'Server to connect to'

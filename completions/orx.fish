@@ -1816,11 +1816,12 @@ complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcomma
 complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -l no-input -d 'Never ask for confirmation'
 complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -l no-start -d 'Do not start a server if none runs'
 complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
-complete -c orx -n "__fish_orx_using_subcommand top" -l screen -d 'Screen to start on: overview, jobs, queues, workers, schedules, dead-letters, cluster or settings' -r
+complete -c orx -n "__fish_orx_using_subcommand top" -l screen -d 'Screen to start on: overview, jobs, queues, workers, schedules, dead-letters, cluster, logs, events or settings' -r
 complete -c orx -n "__fish_orx_using_subcommand top" -l filter -d 'Filter for the list of jobs; `orx help filters` explains it' -r
 complete -c orx -n "__fish_orx_using_subcommand top" -l theme -d 'Colours: ansi (those of the terminal), safe (for any colour vision) or mono' -r
 complete -c orx -n "__fish_orx_using_subcommand top" -l record -d 'Write the session to a new file, for `--replay`' -r -F
 complete -c orx -n "__fish_orx_using_subcommand top" -l replay -d 'Show a recorded session instead of a server' -r -F
+complete -c orx -n "__fish_orx_using_subcommand top" -l from -d 'Start this far into the recording' -r
 complete -c orx -n "__fish_orx_using_subcommand top" -s c -l context -d 'Context in the configuration file to use' -r
 complete -c orx -n "__fish_orx_using_subcommand top" -l url -d 'Server to connect to' -r
 complete -c orx -n "__fish_orx_using_subcommand top" -l config -d 'Configuration file' -r -F

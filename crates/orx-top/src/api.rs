@@ -1,6 +1,8 @@
 //! What the dashboard asks of a server: one enum of requests, one of answers, and the trait that carries
 //! both. A recording is a file of these.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use orx_model::log::LogCursor;
 use orx_model::schedule::wire::{
@@ -9,13 +11,15 @@ use orx_model::schedule::wire::{
 };
 use orx_model::wire::live::LiveEvent;
 use orx_model::wire::{
-    ChangeAnswer, ChangeRequest, ClusterStatus, DeadLetterPage, JobDetail, JobPage, ListQuery,
-    LogEvent, QueueList, QueueOrder, QueueView, WorkerDetail, WorkerList, WorkersOrderAnswer,
-    WorkersOrderRequest,
+    AuditPage, AuditQuery, ChangeAnswer, ChangeRequest, ClusterStatus, DeadLetterPage, JobDetail,
+    JobPage, ListQuery, LogEvent, QueueList, QueueOrder, QueueView, WorkerDetail, WorkerList,
+    WorkersOrderAnswer, WorkersOrderRequest,
 };
 use orx_model::{JobId, Name};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::Sender;
+
+use crate::options::ContextColor;
 
 /// A question or an order to the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +37,8 @@ pub enum Request {
     Jobs(ListQuery),
     /// One job with its attempts.
     Job(JobId),
+    /// A page of the changes that people and programs made.
+    Audit(AuditQuery),
     /// A page of schedules.
     Schedules(SchedulesQuery),
     /// Slots of a schedule's ledger.
@@ -74,6 +80,7 @@ impl Request {
             | Self::Worker(_)
             | Self::Jobs(_)
             | Self::Job(_)
+            | Self::Audit(_)
             | Self::Schedules(_)
             | Self::Slots(..)
             | Self::DeadLetters(_) => false,
@@ -108,6 +115,8 @@ pub enum Answer {
     Jobs(JobPage),
     /// To [`Request::Job`].
     Job(Box<JobDetail>),
+    /// To [`Request::Audit`].
+    Audit(AuditPage),
     /// To [`Request::Schedules`].
     Schedules(SchedulePage),
     /// To [`Request::Slots`].
@@ -218,6 +227,8 @@ pub enum Topic {
     DeadLetters,
     /// Nodes and settings.
     Cluster,
+    /// The output of all jobs that match a filter; an empty one matches all.
+    Logs(String),
     /// Every change of workers, queues, schedules and nodes.
     Events,
 }
@@ -236,6 +247,31 @@ pub enum LiveNews {
 
 /// Most news that wait for the dashboard: beyond it the sender waits.
 pub(crate) const NEWS_MOST: usize = 1_024;
+
+/// A cluster that the configuration names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Context {
+    /// Its name, for the header and for questions.
+    pub name: String,
+    /// Behind its name.
+    pub color: Option<ContextColor>,
+    /// No change can be asked for.
+    pub read_only: bool,
+    /// Each change of many things asks for their number.
+    pub protected: bool,
+}
+
+/// The clusters that the configuration names.
+pub trait Contexts: Send + Sync + 'static {
+    /// Their names.
+    fn names(&self) -> Vec<String>;
+
+    /// One of them, and what carries requests to it.
+    ///
+    /// # Errors
+    /// There is none of this name, or it cannot be used.
+    fn open(&self, name: &str) -> Result<(Context, Arc<dyn Commands>), Failure>;
+}
 
 /// Carries requests to a server. Dropping a call cancels it.
 #[async_trait]

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use orx_client::{Client, ClientError, ConnectionEvent, LiveUpdate};
 use orx_model::Code;
 use orx_model::schedule::wire::RemoveScheduleQuery;
-use orx_model::wire::live::{LiveEventsQuery, LiveJobsQuery, LiveTopic};
+use orx_model::wire::live::{LiveEventsQuery, LiveFilteredLogsQuery, LiveJobsQuery, LiveTopic};
 use orx_model::wire::{LogEvent, LogsQuery};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
@@ -45,6 +45,7 @@ impl ClientCommands {
             Request::Worker(name) => Answer::Worker(Box::new(client.worker(name).await?)),
             Request::Jobs(query) => Answer::Jobs(client.list(query).await?),
             Request::Job(id) => Answer::Job(Box::new(client.job(&id.to_string()).await?)),
+            Request::Audit(query) => Answer::Audit(client.audit(query).await?),
             Request::Schedules(query) => Answer::Schedules(client.schedules(query).await?),
             Request::Slots(id, query) => {
                 Answer::Slots(client.schedule_slots(id.as_str(), query).await?)
@@ -178,6 +179,10 @@ fn live_topic(topic: Topic) -> LiveTopic {
         Topic::Schedules => LiveTopic::Schedules,
         Topic::DeadLetters => LiveTopic::DeadLetters,
         Topic::Cluster => LiveTopic::Cluster,
+        Topic::Logs(filter) => LiveTopic::FilteredLogs(LiveFilteredLogsQuery {
+            filter: Some(filter).filter(|filter| !filter.is_empty()),
+            tz: None,
+        }),
         Topic::Events => LiveTopic::Events(LiveEventsQuery::default()),
     }
 }

@@ -15,7 +15,7 @@ use orx_model::{
 };
 
 use crate::keys::Keymap;
-use crate::options::{Options, Screen, Theme};
+use crate::options::{Options, Theme};
 use crate::state::{App, Moment};
 
 /// The time of every test.
@@ -217,15 +217,29 @@ pub(crate) fn cluster() -> ClusterStatus {
     }
 }
 
+/// A piece of standard output.
+pub(crate) fn log_part(attempt: u32, seq: u64, text: &str) -> orx_model::wire::LogPart {
+    orx_model::wire::LogPart {
+        cursor: format!("{attempt}:{seq}"),
+        attempt,
+        stream: orx_model::log::Stream::Out,
+        at: now(),
+        dropped_bytes: 0,
+        data: text.as_bytes().to_vec(),
+    }
+}
+
 pub(crate) fn options() -> Options {
     Options {
         context: "prod".to_owned(),
+        color: None,
+        contexts: None,
         read_only: false,
         protected: false,
         ascii: false,
         theme: Theme::Ansi,
         mouse: false,
-        screen: Screen::Overview,
+        screen: None,
         filter: String::new(),
         replay: false,
         by: None,
@@ -234,6 +248,7 @@ pub(crate) fn options() -> Options {
         pager: Vec::new(),
         clipboard: Vec::new(),
         settings: Vec::new(),
+        state: None,
         folder: std::path::PathBuf::new(),
         commands: BTreeMap::new(),
     }

@@ -86,6 +86,8 @@ pub enum Action {
     Export,
     /// The filter of a list, or the search in a text.
     Filter,
+    /// The filter of the jobs whose logs are shown.
+    FilterJobs,
     /// The next match of a search.
     NextMatch,
     /// The match before.
@@ -98,7 +100,7 @@ pub enum Action {
     Help,
     /// The recent actions.
     History,
-    /// Sorts by the next column.
+    /// Chooses the order of a list.
     Sort,
     /// Reverses the order.
     Reverse,
@@ -151,6 +153,10 @@ pub(crate) enum Scope {
     Text,
     /// In the log of a job.
     Log,
+    /// In the logs of all jobs.
+    Logs,
+    /// On the events.
+    Events,
     /// On the overview.
     Overview,
     /// On a screen that opens something on `Esc`.
@@ -200,6 +206,8 @@ const fn write(
 pub(crate) static BINDINGS: &[Binding] = &[
     bind(Action::Open, "open", &["Enter"], Scope::Opens, "open", "open what is under the cursor"),
     bind(Action::Mark, "mark", &["Space"], Scope::Marks, "mark", "mark the row, or take its mark off"),
+    bind(Action::Follow, "follow", &["f"], Scope::Logs, "follow", "follow the logs, or stop"),
+    bind(Action::FilterJobs, "filter-jobs", &["F"], Scope::Logs, "filter jobs", "filter the jobs whose logs are shown"),
     bind(Action::Follow, "follow", &["f"], Scope::Log, "follow", "follow the log, or stop"),
     write(Action::Cancel, "cancel", &["c"], Scope::Cancels, "cancel", "cancel: the marked jobs, else the one under the cursor"),
     write(Action::Retry, "retry", &["r"], Scope::Retries, "retry", "retry: what is marked, else what is under the cursor"),
@@ -219,14 +227,17 @@ pub(crate) static BINDINGS: &[Binding] = &[
     bind(Action::PreviousMatch, "previous-match", &["N"], Scope::Text, "", "match before"),
     bind(Action::ClearFilter, "clear-filter", &["\\"], Scope::Jobs, "", "clear the filter"),
     bind(Action::ClearFilter, "clear-filter", &["\\"], Scope::Dead, "", "clear the filter"),
+    bind(Action::ClearFilter, "clear-filter", &["\\"], Scope::Logs, "", "clear the filter of the jobs"),
     bind(Action::Wide, "wide", &["w"], Scope::Dead, "single", "single dead letters, or grouped by cause"),
     bind(Action::Wide, "wide", &["w"], Scope::Text, "wrap", "wrap long lines"),
+    bind(Action::Level, "level", &["L"], Scope::Logs, "level", "least level of structured lines"),
     bind(Action::Level, "level", &["L"], Scope::Log, "level", "least level of structured lines"),
     bind(Action::OlderAttempt, "older-attempt", &["<"], Scope::Log, "", "log of the attempt before"),
     bind(Action::NewerAttempt, "newer-attempt", &[">"], Scope::Log, "", "log of the attempt after, then of all"),
-    bind(Action::Sort, "sort", &["s"], Scope::Sorts, "sort", "sort by the next column"),
+    bind(Action::Sort, "sort", &["s"], Scope::Sorts, "sort", "choose the order of the list"),
+    bind(Action::Sort, "sort", &["s"], Scope::Jobs, "sort", "choose the order of the list"),
     bind(Action::Reverse, "reverse", &["S"], Scope::Sorts, "", "reverse the order"),
-    bind(Action::Reverse, "reverse", &["S"], Scope::Jobs, "oldest first", "oldest first, or newest first"),
+    bind(Action::Reverse, "reverse", &["S"], Scope::Jobs, "", "oldest first, or newest first"),
     bind(Action::Palette, "palette", &[":"], Scope::Any, "command", "go to a screen, or run a command"),
     bind(Action::Copy, "copy", &["y"], Scope::Opens, "copy", "copy the id"),
     bind(Action::Copy, "copy", &["y"], Scope::Job, "copy", "copy the id"),
@@ -234,6 +245,9 @@ pub(crate) static BINDINGS: &[Binding] = &[
     bind(Action::CopyMenu, "copy-menu", &["Y"], Scope::Job, "", "copy the id, the error, the JSON or the command line"),
     bind(Action::Pager, "pager", &["o"], Scope::Text, "pager", "open the text in the pager"),
     bind(Action::Export, "export", &["e"], Scope::Jobs, "", "write the jobs that match to a file"),
+    bind(Action::Export, "export", &["e"], Scope::Dead, "", "write the dead letters that match to a file"),
+    bind(Action::Export, "export", &["e"], Scope::Sorts, "", "write the list to a file"),
+    bind(Action::Export, "export", &["e"], Scope::Events, "", "write the events to a file"),
     bind(Action::Export, "export", &["e"], Scope::Text, "", "write the text to a file"),
     bind(Action::Freeze, "freeze", &["z"], Scope::Any, "freeze", "freeze what is shown, and thaw it"),
     bind(Action::Time, "time", &["T"], Scope::Any, "time", "times: relative, local, UTC"),
@@ -258,6 +272,7 @@ pub(crate) static BINDINGS: &[Binding] = &[
     bind(Action::Screen(5), "schedules", &["5"], Scope::Any, "", "schedules"),
     bind(Action::Screen(6), "dead-letters", &["6"], Scope::Any, "", "dead letters"),
     bind(Action::Screen(7), "cluster", &["7"], Scope::Any, "", "cluster"),
+    bind(Action::Screen(8), "logs", &["8"], Scope::Any, "", "logs"),
     bind(Action::Screen(9), "events", &["9"], Scope::Any, "", "events"),
     bind(Action::Screen(0), "settings", &["0"], Scope::Any, "", "settings"),
     bind(Action::LastScreen, "last-screen", &["-"], Scope::Any, "", "the screen before this one"),

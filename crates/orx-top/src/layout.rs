@@ -2,6 +2,7 @@
 
 use ratatui::layout::{Constraint, Layout, Rect};
 
+use crate::options::Screen;
 use crate::state::details::Detail;
 use crate::state::{App, OverviewBox};
 
@@ -150,8 +151,14 @@ pub(crate) fn job_areas(app: &App) -> [Rect; 3] {
     job(areas(app.size).body, class(app.size), progress)
 }
 
-/// The text of the open job, inside its box: columns and lines.
+/// The text that is open, inside its box: columns and lines.
 pub(crate) fn text_size(app: &App) -> (usize, usize) {
+    if app.screen == Screen::Logs && app.detail().is_none() {
+        let class = class(app.size);
+        let text = inside(areas(app.size).body, class);
+        let titles = u16::from(class >= Class::Compact);
+        return (usize::from(text.width), usize::from(text.height.saturating_sub(titles)));
+    }
     let text = inside(job_areas(app)[2], class(app.size));
     (usize::from(text.width), usize::from(text.height))
 }

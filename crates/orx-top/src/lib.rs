@@ -3,13 +3,15 @@
 //! `state` is plain data, `update` a plain function from a message to effects, `view` draws the state.
 //! [`run`] joins them: it reads keys and the clock, and carries the effects out. Requests go through
 //! [`Commands`], which [`ClientCommands`] implements over `orx-client`, [`Recorder`] writes down, and
-//! [`Replay`] plays. The crate knows no arguments, files or settings of the `orx` command line.
+//! [`Replay`] plays. The crate knows no arguments or settings of the `orx` command line.
 
 mod ansi;
 mod api;
 mod causes;
 mod client;
 mod columns;
+mod events;
+mod export;
 #[cfg(test)]
 mod fixtures;
 mod keys;
@@ -19,6 +21,7 @@ mod once;
 mod options;
 mod record;
 mod run;
+mod saved;
 mod state;
 mod terminal;
 #[cfg(test)]
@@ -28,11 +31,12 @@ mod update;
 mod view;
 
 pub use api::{
-    Answer, Commands, Failure, FailureKind, LiveNews, LogNews, LogRequest, Request, Topic,
+    Answer, Commands, Context, Contexts, Failure, FailureKind, LiveNews, LogNews, LogRequest,
+    Request, Topic,
 };
 pub use client::ClientCommands;
 pub use keys::{Action, KeyError, Keymap};
 pub use once::{OverviewReport, overview, overview_text};
-pub use options::{Options, Screen, SettingLine, Theme};
+pub use options::{ContextColor, Options, Screen, SettingLine, Theme};
 pub use record::{Recorder, Replay};
 pub use run::{Clock, Ended, has_terminal, run};

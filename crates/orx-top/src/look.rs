@@ -5,7 +5,7 @@ use orx_model::{JobStatus, Timestamp};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::symbols::{bar, border};
 
-use crate::options::Theme;
+use crate::options::{ContextColor, Theme};
 
 /// How things look.
 #[derive(Debug, Clone, Copy)]
@@ -92,6 +92,15 @@ impl Look {
     /// Trouble, and stale data.
     pub(crate) fn trouble(self) -> Style {
         self.warning().add_modifier(Modifier::REVERSED)
+    }
+
+    /// The name of the context, on its colour.
+    pub(crate) fn context(self, color: Option<ContextColor>) -> Style {
+        match color {
+            None => Style::new(),
+            Some(_) if self.theme == Theme::Mono => self.bold().add_modifier(Modifier::REVERSED),
+            Some(color) => self.bold().bg(color.0).fg(color.text()),
+        }
     }
 
     pub(crate) fn dim(self) -> Style {

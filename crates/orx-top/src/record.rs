@@ -103,6 +103,8 @@ type TimedAnswer = (Duration, Result<Answer, Failure>);
 /// Answers requests from a recording, as far as it has played.
 pub struct Replay {
     start: Instant,
+    /// What the recording has at the start.
+    from: Duration,
     /// Answers by request, in the order of their times.
     calls: BTreeMap<String, Vec<TimedAnswer>>,
     logs: Vec<(Duration, LogRequest, LogNews)>,
@@ -137,13 +139,24 @@ impl Replay {
         if calls.is_empty() && live.is_empty() {
             return Err("the recording is empty".to_owned());
         }
-        Ok(Self { start: Instant::now(), calls, logs, live })
+        Ok(Self { start: Instant::now(), from: Duration::ZERO, calls, logs, live })
+    }
+
+    /// The same, from this far into the recording on.
+    #[must_use]
+    pub fn starting_at(self, from: Duration) -> Self {
+        Self { from, ..self }
+    }
+
+    /// Waits until the recording has played up to this moment.
+    async fn played(&self, at: Duration) {
+        tokio::time::sleep_until(self.start + at.saturating_sub(self.from)).await;
     }
 
     /// The last answer to a request so far, else the first there is.
     fn answer(&self, request: &Request) -> Option<&Result<Answer, Failure>> {
         let all = self.calls.get(&key(request))?;
-        let played = self.start.elapsed();
+        let played = self.start.elapsed() + self.from;
         let so_far = all.iter().rev().find(|(at, _)| *at <= played);
         so_far.or_else(|| all.first()).map(|(_, answer)| answer)
     }
@@ -202,7 +215,7 @@ impl Commands for Replay {
         let same =
             |other: &LogRequest| other.job == request.job && other.attempt == request.attempt;
         for (at, _, one) in self.logs.iter().filter(|(_, other, _)| same(other)) {
-            tokio::time::sleep_until(self.start + *at).await;
+            self.played(*at).await;
             if news.send(one.clone()).await.is_err() {
                 return;
             }
@@ -218,7 +231,7 @@ impl Commands for Replay {
             return;
         }
         for (at, _, one) in of_topic {
-            tokio::time::sleep_until(self.start + *at).await;
+            self.played(*at).await;
             if news.send(one.clone()).await.is_err() {
                 return;
             }
@@ -300,6 +313,8 @@ mod tests {
         assert_eq!(failure.message, "not here");
         let cancel = Request::Cancel(orx_model::wire::ChangeRequest::default());
         assert!(replay.call(&cancel).await.is_err());
+        let later = Replay::read(bytes.as_slice()).expect("a recording");
+        assert!(later.starting_at(Duration::from_secs(3_600)).call(&all).await.is_ok());
         let error = Replay::read("{}\n".as_bytes()).err().expect("an error");
         assert!(error.starts_with("line 1 of the recording"), "{error}");
     }

@@ -2,23 +2,22 @@
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossterm::event::{Event, EventStream};
 use futures_util::StreamExt;
 use orx_model::Timestamp;
-use orx_model::wire::ListQuery;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::api::{Answer, Commands, LiveNews, LogNews, LogRequest, NEWS_MOST, Request, Topic};
+use crate::api::{Commands, LiveNews, LogNews, LogRequest, NEWS_MOST, Topic};
+use crate::export;
 use crate::options::Options;
-use crate::state::{App, Effect, Moment, Msg};
+use crate::saved::{self, Found, SavedState};
+use crate::state::{App, Effect, Moment, Msg, Tone};
 use crate::terminal::{self, Screen};
 use crate::update::{next_wake, update};
 use crate::view;
@@ -27,8 +26,6 @@ use crate::view;
 const DATA_FRAME: Duration = Duration::from_millis(100);
 /// Messages that are taken in before the next frame.
 const BATCH: usize = 256;
-/// Jobs that an export reads at once.
-const EXPORT_PAGE: u32 = 500;
 
 /// Where time and chance come from.
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +50,9 @@ struct Runner {
     clock: Clock,
     start: Instant,
     messages: Sender<Msg>,
+    inbox: Receiver<Msg>,
     follows: Option<AbortHandle>,
+    export: Option<AbortHandle>,
     watches: HashMap<Topic, AbortHandle>,
     screen: Screen,
     keys: Option<EventStream>,
@@ -69,7 +68,7 @@ pub async fn run(
     clock: Clock,
 ) -> std::io::Result<Ended> {
     let start = Instant::now();
-    let (messages, mut inbox) = channel(NEWS_MOST);
+    let (messages, inbox) = channel(NEWS_MOST);
     let mouse = options.mouse;
     let screen = Screen::open(mouse)?;
     let mut signals = Signals::new()?;
@@ -79,59 +78,90 @@ pub async fn run(
         clock,
         start,
         messages,
+        inbox,
         follows: None,
+        export: None,
         watches: HashMap::new(),
         screen,
         keys,
     };
+    let on_screen = options.screen.is_none();
     let mut app = App::new(options, Screen::size(), runner.now());
-    runner.take(&mut app, Msg::Tick)?;
-    let mut drawn_data = start;
-    let mut draw_at = Some(start);
-    loop {
-        let now = Instant::now();
-        if draw_at.is_some_and(|at| at <= now) {
-            runner.screen.draw(app.size, |buffer| view::draw(&app, buffer))?;
-            draw_at = None;
+    let saves = restore(&mut app, on_screen);
+    let ended = runner.run(&mut app, &mut signals).await;
+    if let Some(folder) = app.options.state.as_ref().filter(|_| saves) {
+        // The user quits: there is nobody to tell that nothing stays.
+        let _ = saved::save(folder, &SavedState::of(&app));
+    }
+    ended
+}
+
+/// Goes on as the last session ended. Returns whether this one may be saved.
+fn restore(app: &mut App, on_screen: bool) -> bool {
+    match app.options.state.as_deref().map(saved::load) {
+        None | Some(Found::Nothing) => true,
+        Some(Found::State(state)) => {
+            state.put_back(app, on_screen);
+            true
         }
-        let wake = next_wake(&app).map(|wake| now + wake.max(Duration::from_millis(1)));
-        let wake = [wake, draw_at].into_iter().flatten().min();
-        let keys = runner.keys.get_or_insert_with(EventStream::new);
-        let (msg, is_data) = tokio::select! {
-            biased;
-            signal = signals.next() => match signal {
-                Caught::End(number) => return Ok(Ended::Signal(number)),
-                Caught::Stop => {
-                    runner.suspend(&app)?;
-                    (Msg::Tick, false)
-                }
-            },
-            event = keys.next() => match event {
-                Some(Ok(Event::Key(key))) => (Msg::Key(key), false),
-                Some(Ok(Event::Paste(text))) => (Msg::Paste(text), false),
-                Some(Ok(Event::Mouse(event))) => (Msg::Mouse(event), false),
-                Some(Ok(Event::Resize(width, height))) => (Msg::Resize(width, height), false),
-                Some(Ok(Event::FocusGained | Event::FocusLost)) => continue,
-                // The terminal is gone.
-                Some(Err(_)) | None => return Ok(Ended::Signal(1)),
-            },
-            msg = inbox.recv() => match msg {
-                Some(msg) => (msg, true),
-                None => return Ok(Ended::Quit),
-            },
-            () = sleep_until(wake) => (Msg::Tick, false),
-        };
-        let mut quits = runner.take(&mut app, msg)?;
-        if is_data {
-            quits |= runner.drain(&mut app, &mut inbox)?;
-            let at = (drawn_data + DATA_FRAME).max(Instant::now());
-            draw_at = Some(draw_at.map_or(at, |before| before.min(at)));
-            drawn_data = at;
-        } else {
-            draw_at = Some(Instant::now());
+        Some(Found::Unusable { reason, replace }) => {
+            app.notify(Tone::Plain, reason);
+            replace
         }
-        if quits {
-            return Ok(Ended::Quit);
+    }
+}
+
+impl Runner {
+    /// Shows the dashboard until the user quits.
+    async fn run(&mut self, app: &mut App, signals: &mut Signals) -> std::io::Result<Ended> {
+        self.take(app, Msg::Tick)?;
+        let mut drawn_data = self.start;
+        let mut draw_at = Some(self.start);
+        loop {
+            let now = Instant::now();
+            if draw_at.is_some_and(|at| at <= now) {
+                self.screen.draw(app.size, |buffer| view::draw(app, buffer))?;
+                draw_at = None;
+            }
+            let wake = next_wake(app).map(|wake| now + wake.max(Duration::from_millis(1)));
+            let wake = [wake, draw_at].into_iter().flatten().min();
+            let keys = self.keys.get_or_insert_with(EventStream::new);
+            let (msg, is_data) = tokio::select! {
+                biased;
+                signal = signals.next() => match signal {
+                    Caught::End(number) => return Ok(Ended::Signal(number)),
+                    Caught::Stop => {
+                        self.suspend(app)?;
+                        (Msg::Tick, false)
+                    }
+                },
+                event = keys.next() => match event {
+                    Some(Ok(Event::Key(key))) => (Msg::Key(key), false),
+                    Some(Ok(Event::Paste(text))) => (Msg::Paste(text), false),
+                    Some(Ok(Event::Mouse(event))) => (Msg::Mouse(event), false),
+                    Some(Ok(Event::Resize(width, height))) => (Msg::Resize(width, height), false),
+                    Some(Ok(Event::FocusGained | Event::FocusLost)) => continue,
+                    // The terminal is gone.
+                    Some(Err(_)) | None => return Ok(Ended::Signal(1)),
+                },
+                msg = self.inbox.recv() => match msg {
+                    Some(msg) => (msg, true),
+                    None => return Ok(Ended::Quit),
+                },
+                () = sleep_until(wake) => (Msg::Tick, false),
+            };
+            let mut quits = self.take(app, msg)?;
+            if is_data {
+                quits |= self.drain(app)?;
+                let at = (drawn_data + DATA_FRAME).max(Instant::now());
+                draw_at = Some(draw_at.map_or(at, |before| before.min(at)));
+                drawn_data = at;
+            } else {
+                draw_at = Some(Instant::now());
+            }
+            if quits {
+                return Ok(Ended::Quit);
+            }
         }
     }
 }
@@ -180,10 +210,10 @@ impl Runner {
     }
 
     /// Takes the messages in that have come by now.
-    fn drain(&mut self, app: &mut App, inbox: &mut Receiver<Msg>) -> std::io::Result<bool> {
+    fn drain(&mut self, app: &mut App) -> std::io::Result<bool> {
         let mut quits = false;
         for _ in 0..BATCH {
-            let Ok(msg) = inbox.try_recv() else { break };
+            let Ok(msg) = self.inbox.try_recv() else { break };
             quits |= self.take(app, msg)?;
         }
         Ok(quits)
@@ -238,26 +268,67 @@ impl Runner {
             }
             Effect::Write { path, text } => {
                 let full = app.options.folder.join(&path);
-                let written = create(&full).and_then(|mut file| file.write_all(text.as_bytes()));
+                let written =
+                    export::create(&full).and_then(|mut file| file.write_all(text.as_bytes()));
                 self.notify(match written {
                     Ok(()) => Ok(format!("wrote {path}")),
-                    Err(error) => Err(not_written(&path, &error)),
+                    Err(error) => Err(export::not_written(&path, &error)),
                 });
             }
-            Effect::ExportJobs { path, filter } => {
+            Effect::Log(line) => {
+                if let Some(folder) = &app.options.state {
+                    // A log that cannot be written is no reason to disturb anybody.
+                    let _ = saved::append_to_log(folder, &line);
+                }
+            }
+            Effect::Export { number, path, what } => {
                 let (commands, messages) = (Arc::clone(&self.commands), self.messages.clone());
                 let full = app.options.folder.join(&path);
-                tokio::spawn(async move {
-                    let notice = export(&*commands, &full, &path, filter).await;
-                    let _ = messages.send(Msg::Done(notice)).await;
+                let task = tokio::spawn(async move {
+                    // After the end nobody waits for either.
+                    let progress = |count| {
+                        let messages = messages.clone();
+                        async move {
+                            let _ = messages.send(Msg::ExportedSoFar(number, count)).await;
+                        }
+                    };
+                    let ended = export::export(&*commands, &full, &path, what, progress).await;
+                    let _ = messages.send(Msg::ExportEnded(number, ended)).await;
                 });
+                self.export = Some(task.abort_handle());
             }
+            Effect::StopExport => {
+                if let Some(task) = self.export.take() {
+                    task.abort();
+                }
+            }
+            Effect::Enter(name) => self.enter(app, &name)?,
             Effect::Mouse(on) => self.screen.set_mouse(on)?,
             Effect::Redraw => self.screen.forget(),
             Effect::Suspend => self.suspend(app)?,
             Effect::Quit => {}
         }
         Ok(())
+    }
+
+    /// Goes to another cluster. What is under way for the one before ends, and its answers never arrive.
+    fn enter(&mut self, app: &mut App, name: &str) -> std::io::Result<()> {
+        let Some(contexts) = app.options.contexts.clone() else { return Ok(()) };
+        let (context, commands) = match contexts.open(name) {
+            Ok(opened) => opened,
+            Err(failure) => {
+                let hint = failure.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+                self.notify(Err(format!("{}{hint}", failure.message)));
+                return Ok(());
+            }
+        };
+        let watches = self.watches.drain().map(|(_, task)| task);
+        for task in watches.chain(self.follows.take()).chain(self.export.take()) {
+            task.abort();
+        }
+        (self.messages, self.inbox) = channel(NEWS_MOST);
+        self.commands = commands;
+        self.take(app, Msg::Entered(context)).map(|_| ())
     }
 
     fn notify(&self, notice: Result<String, String>) {
@@ -344,60 +415,6 @@ fn pipe_into(command: &[String], text: &str) -> std::io::Result<()> {
         let _ = pipe.write_all(text.as_bytes());
     }
     child.wait().map(|_| ())
-}
-
-/// A new file, for its owner alone.
-fn create(path: &Path) -> std::io::Result<std::fs::File> {
-    std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
-}
-
-fn not_written(path: &str, error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::AlreadyExists => {
-            format!("`{path}` exists already, and is left as it is; `e` asks for another name")
-        }
-        _ => format!("could not write `{path}`: {error}"),
-    }
-}
-
-/// Writes all jobs that match a filter, one JSON object a line.
-async fn export(
-    commands: &dyn Commands,
-    full: &Path,
-    path: &str,
-    filter: String,
-) -> Result<String, String> {
-    let mut file = create(full).map_err(|error| not_written(path, &error))?;
-    let mut query = ListQuery {
-        filter: Some(filter).filter(|filter| !filter.is_empty()),
-        limit: Some(EXPORT_PAGE),
-        ..ListQuery::default()
-    };
-    let mut count = 0_u64;
-    loop {
-        let answer = commands.call(&Request::Jobs(query.clone())).await;
-        let page = match answer {
-            Ok(Answer::Jobs(page)) => page,
-            Ok(_) => {
-                return Err(format!("wrote {count} jobs to {path}, then an unexpected answer"));
-            }
-            Err(failure) => {
-                return Err(format!("wrote {count} jobs to {path}, then: {}", failure.message));
-            }
-        };
-        let mut lines = Vec::new();
-        for job in &page.jobs {
-            let line = serde_json::to_vec(job).map_err(|error| error.to_string())?;
-            lines.extend_from_slice(&line);
-            lines.push(b'\n');
-        }
-        count += page.jobs.len() as u64;
-        file.write_all(&lines).map_err(|error| not_written(path, &error))?;
-        query.cursor = page.next;
-        if query.cursor.is_none() {
-            return Ok(format!("wrote {count} jobs to {path}"));
-        }
-    }
 }
 
 /// Whether a dashboard can be shown: keys can be read, and a screen can be drawn.

@@ -23,6 +23,7 @@ pub(crate) fn lines(app: &App, pane: &JobPane) -> Vec<String> {
             None if job.state.status.is_final() => "It returned no result.".to_owned(),
             None => "It has not ended: there is no result yet.".to_owned(),
         },
+        JobTab::Events => return crate::events::lines(app, detail, pane),
         JobTab::Why => return why(app, job),
     };
     text.lines().map(str::to_owned).collect()

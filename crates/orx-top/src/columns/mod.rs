@@ -52,6 +52,13 @@ fn foreign(text: &str) -> Cell {
     plain(clean_line(text))
 }
 
+/// A text in this many cells: cut, or with spaces behind it.
+pub(crate) fn padded(text: &str, width: usize, ascii: bool) -> String {
+    let text = orx_model::text::truncate_cells(text, width, ascii);
+    let space = width.saturating_sub(orx_model::text::cells(&text));
+    format!("{text}{}", " ".repeat(space))
+}
+
 /// A column of a list of `R`.
 pub(crate) struct Column<R: 'static> {
     pub(crate) title: &'static str,
@@ -88,6 +95,21 @@ impl<R> Column<R> {
     const fn by(self, order: fn(&R, &R) -> Ordering) -> Self {
         Self { order: Some(order), ..self }
     }
+}
+
+/// The columns that a list can be sorted by.
+pub(crate) fn sorts<R>(columns: &'static [Column<R>]) -> impl Iterator<Item = &'static Column<R>> {
+    columns.iter().filter(|column| column.order.is_some())
+}
+
+/// The title of a column, by its place among those that a list can be sorted by.
+pub(crate) fn sort_title<R>(columns: &'static [Column<R>], place: usize) -> Option<&'static str> {
+    sorts(columns).nth(place).map(|column| column.title)
+}
+
+/// The place of a column among those that a list can be sorted by.
+pub(crate) fn sort_place<R>(columns: &'static [Column<R>], title: &str) -> Option<usize> {
+    sorts(columns).position(|column| column.title == title)
 }
 
 /// Columns of this rank and above are extras.
@@ -295,15 +317,21 @@ pub(crate) static QUEUES: &[Column<QueueView>] = &[
         let key = |queue: &QueueView| queue.oldest_due.map_or(i64::MAX, Timestamp::as_millis);
         key(a).cmp(&key(b))
     }),
-    column("SCHEDULED", 9, 5, |queue: &QueueView, _| count(queue.counts.scheduled)).right(),
-    column("COMPLETED", 11, 7, |queue: &QueueView, _| count(queue.counts.completed)).right(),
+    column("SCHEDULED", 9, 5, |queue: &QueueView, _| count(queue.counts.scheduled))
+        .right()
+        .by(|a, b| b.counts.scheduled.cmp(&a.counts.scheduled)),
+    column("COMPLETED", 11, 7, |queue: &QueueView, _| count(queue.counts.completed))
+        .right()
+        .by(|a, b| b.counts.completed.cmp(&a.counts.completed)),
     column("FAILED", 7, 6, |queue: &QueueView, context| {
         let style = if failed(queue) > 0 { context.look.bad() } else { Style::new() };
         styled(thousands(failed(queue)), style)
     })
     .right()
     .by(|a, b| failed(b).cmp(&failed(a))),
-    column("CANCELLED", 9, 9, |queue: &QueueView, _| count(queue.counts.cancelled)).right(),
+    column("CANCELLED", 9, 9, |queue: &QueueView, _| count(queue.counts.cancelled))
+        .right()
+        .by(|a, b| b.counts.cancelled.cmp(&a.counts.cancelled)),
     column("STATE", 16, 8, queue_state),
 ];
 

@@ -1,11 +1,11 @@
 //! What is open over a screen: a job, a worker or a schedule.
 
 use orx_model::schedule::Slot;
-use orx_model::wire::{JobDetail, WorkerDetail};
+use orx_model::wire::{AuditEntry, JobDetail, WorkerDetail};
 use orx_model::{JobId, Name};
 
 use super::grid::Grid;
-use super::log::Log;
+use super::log::{LineRef, Log};
 use super::scroll::Scroll;
 
 /// A tab of a job.
@@ -15,12 +15,13 @@ pub(crate) enum JobTab {
     Attempts,
     Args,
     Result,
+    Events,
     Why,
 }
 
 impl JobTab {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Log, Self::Attempts, Self::Args, Self::Result, Self::Why];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Log, Self::Attempts, Self::Args, Self::Result, Self::Events, Self::Why];
 
     pub(crate) fn title(self) -> &'static str {
         match self {
@@ -28,6 +29,7 @@ impl JobTab {
             Self::Attempts => "Attempts",
             Self::Args => "Args",
             Self::Result => "Result",
+            Self::Events => "Events",
             Self::Why => "Why",
         }
     }
@@ -42,8 +44,12 @@ pub(crate) struct JobPane {
     pub(crate) log: Log,
     /// News of a log that was followed before have another number.
     pub(crate) follows: u64,
+    /// The line to go to, once it has come.
+    pub(crate) goes_to: Option<LineRef>,
     pub(crate) attempts: Grid,
-    /// The place in the args, the result or the reasons.
+    /// The newest changes by people, for the events.
+    pub(crate) audit: Vec<AuditEntry>,
+    /// The place in the args, the result, the events or the reasons.
     pub(crate) scroll: Scroll,
 }
 

@@ -22,6 +22,30 @@ pub(crate) struct Outage {
     pub(crate) failure: Failure,
 }
 
+/// The state of the link in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LinkState {
+    Connecting,
+    Live,
+    Polling,
+    Stale,
+    Offline,
+    Refused,
+}
+
+impl LinkState {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Live => "live",
+            Self::Polling => "polling",
+            Self::Stale => "stale",
+            Self::Offline => "offline",
+            Self::Refused => "refused",
+        }
+    }
+}
+
 /// The link. All times are of the monotonic clock of the program.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Link {
@@ -30,6 +54,8 @@ pub(crate) struct Link {
     pub(crate) outage: Option<Outage>,
     /// The server sends changes by itself.
     pub(crate) streams: bool,
+    /// The state that the log names last.
+    pub(crate) logged: Option<LinkState>,
 }
 
 impl Link {
@@ -53,6 +79,18 @@ impl Link {
             FailureKind::Link | FailureKind::Answered => pause.mul_f64(0.75 + jitter / 4.0),
         };
         self.outage = Some(Outage { since, tries, retry_at: now.saturating_add(pause), failure });
+    }
+
+    /// The state in a word.
+    pub(crate) fn state(&self, now: Duration) -> LinkState {
+        match (&self.outage, self.heard) {
+            (Some(outage), _) if outage.failure.kind == FailureKind::Refused => LinkState::Refused,
+            (Some(_), _) => LinkState::Offline,
+            (None, None) => LinkState::Connecting,
+            (None, Some(_)) if self.stale(now).is_some() => LinkState::Stale,
+            (None, Some(_)) if self.streams => LinkState::Live,
+            (None, Some(_)) => LinkState::Polling,
+        }
     }
 
     /// Whether nothing may be asked at present.

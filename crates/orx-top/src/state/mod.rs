@@ -4,6 +4,7 @@ pub(crate) mod details;
 pub(crate) mod grid;
 pub(crate) mod link;
 pub(crate) mod log;
+pub(crate) mod logs;
 pub(crate) mod pages;
 pub(crate) mod prompt;
 pub(crate) mod question;
@@ -24,11 +25,12 @@ use orx_model::{JobId, JobSummary, Name, Timestamp};
 use self::details::Detail;
 use self::grid::Grid;
 use self::link::Link;
+use self::logs::Logs;
 use self::pages::{PageRequest, Pages};
 use self::prompt::{History, Prompt, PromptKind};
 use self::question::{Question, Verb};
 use self::rates::Rates;
-use crate::api::{Answer, Failure, LiveNews, LogNews, LogRequest, Request, Topic};
+use crate::api::{Answer, Context, Failure, LiveNews, LogNews, LogRequest, Request, Topic};
 use crate::look::Look;
 use crate::options::{Options, Screen};
 
@@ -66,6 +68,12 @@ pub(crate) enum Msg {
     },
     /// An effect ended, with what there is to say about it.
     Done(Result<String, String>),
+    /// The export with this number has written so many rows.
+    ExportedSoFar(u64, u64),
+    /// The export with this number ended.
+    ExportEnded(u64, Result<String, String>),
+    /// Requests go to this cluster from now on.
+    Entered(Context),
 }
 
 /// What the dashboard does outside of itself.
@@ -96,15 +104,47 @@ pub(crate) enum Effect {
         path: String,
         text: String,
     },
-    /// Writes the jobs that match a filter to a new file, one JSON object a line.
-    ExportJobs {
+    /// Adds a line to the log of the link.
+    Log(String),
+    /// Writes what matches a filter to a new file, one JSON object a line.
+    Export {
+        number: u64,
         path: String,
-        filter: String,
+        what: Exported,
     },
+    StopExport,
+    /// Goes to the cluster of this name.
+    Enter(String),
     Mouse(bool),
     Redraw,
     Suspend,
     Quit,
+}
+
+/// What an export writes: what matches this filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Exported {
+    Jobs(String),
+    DeadLetters(String),
+}
+
+impl Exported {
+    pub(crate) fn noun(&self) -> &'static str {
+        match self {
+            Self::Jobs(_) => "jobs",
+            Self::DeadLetters(_) => "dead letters",
+        }
+    }
+}
+
+/// An export that is under way.
+#[derive(Debug)]
+pub(crate) struct Export {
+    pub(crate) number: u64,
+    pub(crate) path: String,
+    pub(crate) noun: &'static str,
+    /// Rows so far.
+    pub(crate) count: u64,
 }
 
 /// What a request is for. One of a kind is under way at a time.
@@ -117,6 +157,8 @@ pub(crate) enum Purpose {
     Recent,
     Jobs(PageRequest),
     Job(JobId),
+    /// The changes by people, for the events of a job.
+    Audit(JobId),
     Worker(String),
     Schedules,
     Slots(Name),
@@ -190,6 +232,19 @@ pub(crate) struct Dead {
     pub(crate) generation: u64,
 }
 
+/// An order of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// As the server sends the rows.
+    AsSent,
+    /// By a column, by its place among those that the list can be sorted by.
+    Column(usize),
+    /// Of jobs.
+    NewestFirst,
+    /// Of jobs.
+    OldestFirst,
+}
+
 /// A small window over the screen.
 #[derive(Debug)]
 pub(crate) enum Popup {
@@ -197,6 +252,8 @@ pub(crate) enum Popup {
     Help { filter: String, top: usize },
     /// The recent changes.
     Actions(Grid),
+    /// The orders of the list, and which columns have none.
+    Sort { choices: Vec<(String, Order)>, note: String, grid: Grid },
     /// What can be copied: its name and its text.
     Copy { choices: Vec<(String, String)>, grid: Grid },
 }
@@ -248,6 +305,8 @@ pub(crate) struct Frozen {
     /// Answers that came since. Of those for one purpose the last is enough.
     pub(crate) waiting: VecDeque<Msg>,
     pub(crate) count: usize,
+    /// Output of jobs among them.
+    pub(crate) bytes: usize,
 }
 
 /// The streams of changes.
@@ -289,6 +348,8 @@ pub(crate) struct App {
     pub(crate) options: Options,
     pub(crate) look: Look,
     pub(crate) mouse: bool,
+    /// Texts are wrapped.
+    pub(crate) wrap: bool,
     /// Columns and lines of the terminal.
     pub(crate) size: (u16, u16),
     pub(crate) now: Moment,
@@ -306,6 +367,7 @@ pub(crate) struct App {
     /// The changes of workers, queues, schedules and nodes, newest first.
     pub(crate) events: VecDeque<EventLine>,
     pub(crate) events_grid: Grid,
+    pub(crate) logs: Logs,
     pub(crate) overview: Overview,
     pub(crate) jobs: Jobs,
     pub(crate) queues: Listed<QueueView>,
@@ -321,6 +383,7 @@ pub(crate) struct App {
     pub(crate) message: Option<Message>,
     pub(crate) changes: Vec<Change>,
     pub(crate) frozen: Option<Frozen>,
+    pub(crate) export: Option<Export>,
     /// Numbers questions, changes and followed logs.
     pub(crate) last_number: u64,
 }
@@ -333,12 +396,13 @@ impl App {
         let mut app = Self {
             look,
             mouse: options.mouse,
+            wrap: false,
             size,
             now,
             offset_ms: 0,
             link: Link::default(),
             calls: Calls::default(),
-            screen: options.screen,
+            screen: options.screen.unwrap_or(Screen::Overview),
             screen_before: Screen::Overview,
             details: Vec::new(),
             cluster: None,
@@ -346,6 +410,7 @@ impl App {
             streams: Streams::default(),
             events: VecDeque::new(),
             events_grid: Grid::default(),
+            logs: Logs::default(),
             overview: Overview::default(),
             jobs,
             queues: Listed::default(),
@@ -361,11 +426,81 @@ impl App {
             message: None,
             changes: Vec::new(),
             frozen: None,
+            export: None,
             last_number: 0,
             options,
         };
         app.fit();
         app
+    }
+
+    /// Goes to another cluster: nothing of the one before stays but what the user has typed and chosen for
+    /// the look.
+    pub(crate) fn enter(&mut self, context: Context) {
+        let options = &mut self.options;
+        (options.context, options.color) = (context.name, context.color);
+        (options.read_only, options.protected) = (context.read_only, context.protected);
+        // Each field is named, so that a new one is not forgotten.
+        let Self {
+            options: _,
+            look: _,
+            mouse: _,
+            wrap: _,
+            size: _,
+            now: _,
+            histories: _,
+            last_number: _,
+            screen: _,
+            screen_before,
+            offset_ms,
+            link,
+            calls,
+            details,
+            cluster,
+            facts,
+            streams,
+            events,
+            events_grid,
+            logs,
+            overview,
+            jobs,
+            queues,
+            workers,
+            schedules,
+            dead,
+            nodes,
+            settings,
+            prompt,
+            question,
+            popup,
+            message,
+            changes,
+            frozen,
+            export,
+        } = self;
+        (*screen_before, *offset_ms) = (Screen::Overview, 0);
+        (*link, *calls, *streams) = (Link::default(), Calls::default(), Streams::default());
+        (*cluster, *facts, *overview) = (None, None, Overview::default());
+        details.clear();
+        events.clear();
+        changes.clear();
+        logs.restart(String::new());
+        // Answers about the lists of before are of another generation, and never come here.
+        let oldest_first = jobs.pages.oldest_first;
+        *jobs = Jobs::default();
+        jobs.pages.oldest_first = oldest_first;
+        *dead = Dead { single: dead.single, ..Dead::default() };
+        fn emptied<R>(list: &mut Listed<R>) {
+            list.rows.clear();
+            list.grid = Grid::default();
+        }
+        emptied(queues);
+        emptied(workers);
+        emptied(schedules);
+        (*events_grid, *nodes, *settings) = (Grid::default(), Grid::default(), Grid::default());
+        (*prompt, *question, *popup, *message) = (None, None, None, None);
+        (*frozen, *export) = (None, None);
+        self.fit();
     }
 
     /// The time at the server; while frozen, that of the moment of freezing.

@@ -57,6 +57,22 @@ pub(crate) enum PromptKind {
     Export,
 }
 
+impl PromptKind {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Filter, Self::Search, Self::Palette, Self::Help, Self::Export];
+
+    /// The name under which its lines are saved.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Filter => "filter",
+            Self::Search => "search",
+            Self::Palette => "palette",
+            Self::Help => "help",
+            Self::Export => "export",
+        }
+    }
+}
+
 /// An open input line.
 #[derive(Debug)]
 pub(crate) struct Prompt {

@@ -211,7 +211,7 @@ fn a_text_is_searched_and_its_matches_walked() {
     session.key(KeyCode::Enter);
     assert!(session.screen().contains("is not in this text"), "{}", session.screen());
     session.key(KeyCode::Esc);
-    session.keys("]]/cancels");
+    session.keys("]]]/cancels");
     session.key(KeyCode::Enter);
     assert!(session.screen().contains("line 4, 1 lines match"), "{}", session.screen());
 }

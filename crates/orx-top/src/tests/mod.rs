@@ -1,9 +1,14 @@
 //! Tests over the whole: messages in, effects and screens out.
 
+mod contexts;
+mod events;
+mod exports;
 mod flows;
 mod hostile;
+mod logs;
 mod questions;
 mod screens;
+mod sorts;
 mod streams;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};

@@ -64,7 +64,7 @@ fn a_job_with_its_log() {
         ];
         session.send(Msg::Log { generation, news });
         snapshot("job_log", &session);
-        session.keys("]]]]");
+        session.keys("]]]]]");
         snapshot("job_why", &session);
     }
 }
@@ -128,7 +128,7 @@ fn ascii_needs_no_other_character() {
         let app = crate::state::App::new(options, (width, height), crate::fixtures::moment(0));
         let mut session = Session::with(app);
         session.answer_all();
-        for key in "12345670".chars() {
+        for key in "1234567890".chars() {
             session.keys(&key.to_string());
             session.answer_all();
             let shown = session.screen();

@@ -125,6 +125,13 @@ fn answer(
             (app.dead.letters, app.dead.more) = (page.dead_letters, page.next.is_some());
             arrange_dead(app);
         }
+        (Answer::Audit(page), Purpose::Audit(id)) => {
+            if let Some(Detail::Job(pane)) = app.details.last_mut()
+                && pane.id == id
+            {
+                pane.audit = page.entries;
+            }
+        }
         (Answer::Job(job), _) => take_job(app, *job),
         (Answer::Worker(worker), _) => {
             if let Some(Detail::Worker(pane)) = app.details.last_mut()
@@ -184,7 +191,7 @@ fn log(app: &mut App, generation: u64, news: Vec<LogNews>) {
     let mut ended_now = false;
     for one in news {
         match one {
-            LogNews::Event(LogEvent::Chunk(part)) => pane.log.push(&part),
+            LogNews::Event(LogEvent::Chunk(part)) => pane.log.push(pane.id, &part),
             LogNews::Event(LogEvent::Live {}) => pane.log.live = true,
             LogNews::Event(LogEvent::Status { .. } | LogEvent::Ping { .. }) => {}
             LogNews::Event(LogEvent::End { .. }) => (pane.log.ended, ended_now) = (true, true),
@@ -202,9 +209,29 @@ fn log(app: &mut App, generation: u64, news: Vec<LogNews>) {
             }
         }
     }
+    go_to_line(app);
+    let Some(Detail::Job(pane)) = app.details.last_mut() else { return };
     if ended_now {
         let id = pane.id;
         app.calls.answered.remove(&Purpose::Job(id));
+    }
+}
+
+/// Goes to the line that the log was opened for, once it has come.
+fn go_to_line(app: &mut App) {
+    let height = crate::layout::text_size(app).1;
+    let Some(Detail::Job(pane)) = app.details.last_mut() else { return };
+    let Some(wanted) = &pane.goes_to else { return };
+    if let Some(place) = pane.log.find(wanted) {
+        pane.log.cursor = pane.log.shown().get(place).map(|line| line.number);
+        let most = pane.log.shown().len().saturating_sub(height);
+        (pane.log.scroll.top, pane.log.scroll.follow) =
+            (place.saturating_sub(height / 3).min(most), false);
+        pane.goes_to = None;
+    } else if pane.log.live || pane.log.ended {
+        pane.goes_to = None;
+        let text = "that line is no longer among the last lines of the log";
+        app.notify(Tone::Plain, text);
     }
 }
 
@@ -216,10 +243,8 @@ fn arrange<R>(
 ) {
     let sorted: Vec<_> = columns.iter().filter_map(|column| column.order).collect();
     if let Some(order) = list.sort.and_then(|place| sorted.get(place)) {
-        list.rows.sort_by(order);
-    }
-    if list.reverse {
-        list.rows.reverse();
+        let reverse = list.reverse;
+        list.rows.sort_by(|a, b| if reverse { order(b, a) } else { order(a, b) });
     }
     list.grid.set_rows(list.rows.iter().map(key).collect());
 }

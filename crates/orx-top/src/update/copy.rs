@@ -13,6 +13,10 @@ pub(crate) fn id(app: &mut App, effects: &mut Vec<Effect>) {
         Some(Detail::Job(pane)) => ("id", pane.id.to_string()),
         Some(Detail::Worker(pane)) => ("incarnation", pane.incarnation.clone()),
         Some(Detail::Schedule(pane)) => ("id", pane.id.to_string()),
+        None if app.screen == Screen::Logs => {
+            let Some(line) = app.logs.log.at_cursor() else { return };
+            ("id", line.job.to_string())
+        }
         None => {
             let attention =
                 app.screen == Screen::Overview && app.overview.focus == OverviewBox::Attention;

@@ -3,7 +3,7 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use orx_model::time::TimeStyle;
 
-use super::{answers, copy, open, polls, popups, prompts, text, writes};
+use super::{answers, copy, open, polls, popups, prompts, sorts, text, writes};
 use crate::keys::{Action, Scope};
 use crate::options::Screen;
 use crate::state::details::{Detail, JobTab};
@@ -42,7 +42,9 @@ pub(crate) fn scopes(app: &App) -> Vec<Scope> {
             }
             match pane.tab {
                 JobTab::Log => all.extend([Scope::Text, Scope::Log]),
-                JobTab::Args | JobTab::Result | JobTab::Why => all.push(Scope::Text),
+                JobTab::Args | JobTab::Result | JobTab::Events | JobTab::Why => {
+                    all.push(Scope::Text);
+                }
                 JobTab::Attempts => all.push(Scope::Opens),
             }
             return all;
@@ -70,7 +72,8 @@ pub(crate) fn scopes(app: &App) -> Vec<Scope> {
             all.extend([Scope::Opens, Scope::Dead, Scope::Marks, Scope::Retries, Scope::Deletes])
         }
         Screen::Cluster => {}
-        Screen::Events => all.push(Scope::Opens),
+        Screen::Logs => all = vec![Scope::Opens, Scope::Logs, Scope::Text],
+        Screen::Events => all.extend([Scope::Opens, Scope::Events]),
         Screen::Settings => all.push(Scope::Opens),
     }
     all
@@ -99,6 +102,7 @@ pub(crate) fn grid(app: &mut App) -> Option<&mut Grid> {
         Screen::Schedules => &mut app.schedules.grid,
         Screen::Dead => &mut app.dead.grid,
         Screen::Cluster => &mut app.nodes,
+        Screen::Logs => return None,
         Screen::Events => &mut app.events_grid,
         Screen::Settings => &mut app.settings,
     })
@@ -154,14 +158,15 @@ pub(crate) fn act(app: &mut App, action: Action, effects: &mut Vec<Effect>) {
         Action::Pager => text::pager(app, effects),
         Action::Export => prompts::open_export(app),
         Action::Filter => prompts::open(app, filter_or_search(app)),
+        Action::FilterJobs => prompts::open(app, PromptKind::Filter),
         Action::NextMatch => text::next_match(app, true),
         Action::PreviousMatch => text::next_match(app, false),
         Action::ClearFilter => prompts::set_filter(app, String::new()),
         Action::Palette => prompts::open(app, PromptKind::Palette),
         Action::Help => app.popup = Some(Popup::Help { filter: String::new(), top: 0 }),
         Action::History => popups::open_actions(app),
-        Action::Sort => sort(app, true),
-        Action::Reverse => sort(app, false),
+        Action::Sort => sorts::open(app),
+        Action::Reverse => sorts::reverse(app),
         Action::Wide => wide(app),
         Action::Time => next_time(app),
         Action::Freeze => super::toggle_freeze(app, effects),
@@ -176,7 +181,8 @@ pub(crate) fn act(app: &mut App, action: Action, effects: &mut Vec<Effect>) {
 }
 
 fn filter_or_search(app: &App) -> PromptKind {
-    if app.detail().is_some() { PromptKind::Search } else { PromptKind::Filter }
+    let is_text = app.detail().is_some() || app.screen == Screen::Logs;
+    if is_text { PromptKind::Search } else { PromptKind::Filter }
 }
 
 fn with_grid(app: &mut App, change: impl FnOnce(&mut Grid)) {
@@ -236,46 +242,13 @@ fn next_tab(app: &mut App, by: isize) {
     let at = tabs.iter().position(|one| *one == pane.tab).unwrap_or(0);
     pane.tab = tabs[at.saturating_add_signed(by + tabs.len() as isize) % tabs.len()];
     let wrap = pane.scroll.wrap;
-    pane.scroll = crate::state::scroll::Scroll::new(false);
+    // The newest event is the last.
+    pane.scroll = crate::state::scroll::Scroll::new(pane.tab == JobTab::Events);
     pane.scroll.wrap = wrap;
 }
 
-fn sort(app: &mut App, next: bool) {
-    if app.screen == Screen::Jobs {
-        let pages = &mut app.jobs.pages;
-        let (filter, oldest_first) = (pages.filter.clone(), !pages.oldest_first);
-        pages.restart(filter, oldest_first, false);
-        return;
-    }
-    fn turn<R>(list: &mut crate::state::Listed<R>, next: bool, orders: usize) {
-        if next {
-            list.sort = list.sort.map_or(Some(0), |at| Some(at + 1)).filter(|at| *at < orders);
-        } else {
-            list.reverse = !list.reverse;
-        }
-    }
-    fn orders<R>(columns: &[crate::columns::Column<R>]) -> usize {
-        columns.iter().filter(|column| column.order.is_some()).count()
-    }
-    match app.screen {
-        Screen::Queues => {
-            turn(&mut app.queues, next, orders(crate::columns::QUEUES));
-            answers::arrange_queues(app);
-        }
-        Screen::Workers => {
-            turn(&mut app.workers, next, orders(crate::columns::WORKERS));
-            answers::arrange_workers(app);
-        }
-        Screen::Schedules => {
-            turn(&mut app.schedules, next, orders(crate::columns::SCHEDULES));
-            answers::arrange_schedules(app);
-        }
-        _ => {}
-    }
-}
-
 fn wide(app: &mut App) {
-    if app.detail().is_some() {
+    if app.detail().is_some() || app.screen == Screen::Logs {
         text::toggle_wrap(app);
     } else if app.screen == Screen::Dead {
         app.dead.single = !app.dead.single;

@@ -46,6 +46,7 @@ fn wanted(app: &App) -> Vec<Topic> {
         Screen::Schedules => topics.push(Topic::Schedules),
         Screen::Dead => topics.push(Topic::DeadLetters),
         Screen::Cluster | Screen::Settings => topics.push(Topic::Cluster),
+        Screen::Logs => topics.push(Topic::Logs(app.logs.filter.clone())),
         Screen::Events => topics.push(Topic::Events),
     }
     topics
@@ -98,7 +99,16 @@ pub(crate) fn note(app: &mut App, topic: &Topic, news: &LiveNews) {
 /// Takes the news of a topic in.
 pub(crate) fn take(app: &mut App, topic: &Topic, news: LiveNews) {
     note(app, topic, &news);
-    let LiveNews::Event(event) = news else { return };
+    let event = match news {
+        LiveNews::Event(event) => event,
+        LiveNews::Ended(failure) => {
+            if matches!(topic, Topic::Logs(filter) if *filter == app.logs.filter) {
+                app.logs.failure = Some(failure);
+            }
+            return;
+        }
+        LiveNews::Lost(_) => return,
+    };
     match *event {
         LiveEvent::Snapshot(snapshot) => {
             server_time(app, snapshot.now);
@@ -149,13 +159,17 @@ pub(crate) fn take(app: &mut App, topic: &Topic, news: LiveNews) {
         }
         LiveEvent::ClusterEvent(event) => take_cluster(app, *event.status),
         LiveEvent::EventsReceived(received) => events(app, received.events),
+        LiveEvent::FilteredLogsReceived(received) => {
+            if matches!(topic, Topic::Logs(filter) if *filter == app.logs.filter) {
+                received.logs.iter().for_each(|one| app.logs.take(one));
+            }
+        }
+        LiveEvent::LogLive(_) => app.logs.log.live = true,
         LiveEvent::Refetch(_) => refetch(app, topic),
         LiveEvent::Problem(problem) => app.notify(crate::state::Tone::Bad, problem.detail),
         LiveEvent::Reset(_)
         | LiveEvent::Slow(_)
-        | LiveEvent::FilteredLogsReceived(_)
         | LiveEvent::LogReceived(_)
-        | LiveEvent::LogLive(_)
         | LiveEvent::LogEnded(_) => {}
     }
 }
@@ -235,7 +249,7 @@ fn refetch(app: &mut App, topic: &Topic) {
         Topic::Workers => Purpose::Workers,
         Topic::Queues => Purpose::Queues,
         Topic::DeadLetters => Purpose::Dead(app.dead.generation),
-        Topic::Overview | Topic::Cluster | Topic::Events => return,
+        Topic::Overview | Topic::Cluster | Topic::Logs(_) | Topic::Events => return,
     };
     app.calls.answered.remove(&purpose);
 }

@@ -11,18 +11,24 @@ pub(crate) mod palette;
 pub(crate) mod polls;
 pub(crate) mod popups;
 pub(crate) mod prompts;
+pub(crate) mod sorts;
 pub(crate) mod text;
 pub(crate) mod writes;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use orx_model::wire::live::LiveEvent;
+
+use crate::api::LiveNews;
 use crate::options::Screen;
 use crate::state::question::DryRun;
 use crate::state::{App, Effect, Frozen, Moment, Msg, Purpose, Tone};
 
 /// Messages that are held while what is shown is frozen.
 const HELD: usize = 2_000;
+/// Output of jobs that is held while what is shown is frozen.
+const HELD_BYTES: usize = 8 * 1024 * 1024;
 /// A message stays for this long.
 const MESSAGE: Duration = Duration::from_secs(20);
 
@@ -36,6 +42,25 @@ pub(crate) fn update(app: &mut App, now: Moment, msg: Msg) -> Vec<Effect> {
         Msg::Paste(text) => prompts::paste(app, &text),
         Msg::Mouse(event) => mouse::mouse(app, &event, &mut effects),
         Msg::Tick => {}
+        Msg::ExportedSoFar(number, count) => {
+            if let Some(export) = app.export.as_mut().filter(|one| one.number == number) {
+                export.count = count;
+            }
+        }
+        Msg::ExportEnded(number, ended) => {
+            // One that was stopped has said so already.
+            if app.export.take_if(|one| one.number == number).is_some() {
+                match ended {
+                    Ok(text) => app.notify(Tone::Good, text),
+                    Err(text) => app.notify(Tone::Bad, text),
+                }
+            }
+        }
+        Msg::Entered(context) => {
+            let text = format!("this is `{}` now", context.name);
+            app.enter(context);
+            app.notify(Tone::Plain, text);
+        }
         Msg::Done(Ok(text)) => app.notify(Tone::Good, text),
         Msg::Done(Err(text)) => app.notify(Tone::Bad, text),
         held @ (Msg::Answer { .. } | Msg::Log { .. } | Msg::Live { .. }) => {
@@ -52,9 +77,26 @@ pub(crate) fn update(app: &mut App, now: Moment, msg: Msg) -> Vec<Effect> {
     }
     app.fit();
     app.link.streams = live::is_alive(app, &crate::api::Topic::Overview);
+    log_link(app, &mut effects);
     live::watch(app, &mut effects);
     polls::ask(app, &mut effects);
     effects
+}
+
+/// Logs each change of the state of the link.
+fn log_link(app: &mut App, effects: &mut Vec<Effect>) {
+    let state = app.link.state(app.now.mono);
+    if app.options.state.is_none() || app.link.logged == Some(state) {
+        return;
+    }
+    app.link.logged = Some(state);
+    let failure = app.link.outage.as_ref().map(|outage| &outage.failure);
+    let why = failure.map_or_else(String::new, |failure| {
+        let cause = failure.cause.as_deref().map(|cause| format!(": {cause}"));
+        format!("  {}{}", failure.message, cause.unwrap_or_default())
+    });
+    let line = format!("{}  {}  {}{why}", app.now.wall, app.options.context, state.word());
+    effects.push(Effect::Log(orx_model::text::clean_line(&line).into_owned()));
 }
 
 /// An answer changes what is shown, unless that is frozen.
@@ -72,18 +114,27 @@ fn data(app: &mut App, msg: Msg, effects: &mut Vec<Effect>) {
     answers::note(app, &msg);
     let Some(frozen) = &mut app.frozen else { return };
     frozen.count += 1;
+    frozen.bytes += output_bytes(&msg);
     if let Msg::Answer { purpose, .. } = &msg {
         let same =
             |one: &Msg| matches!(one, Msg::Answer { purpose: other, .. } if other == purpose);
         frozen.waiting.retain(|one| !same(one));
     }
     frozen.waiting.push_back(msg);
-    if frozen.waiting.len() > HELD {
+    if frozen.waiting.len() > HELD || frozen.bytes > HELD_BYTES {
         // Too much to take in one by one: everything is asked for anew when it thaws.
         frozen.waiting.clear();
+        frozen.bytes = 0;
         app.streams.anew = true;
         app.calls.answered.clear();
     }
+}
+
+/// The output of jobs in a message.
+fn output_bytes(msg: &Msg) -> usize {
+    let Msg::Live { news: LiveNews::Event(event), .. } = msg else { return 0 };
+    let LiveEvent::FilteredLogsReceived(received) = &**event else { return 0 };
+    received.logs.iter().map(|one| one.part.data.len()).sum()
 }
 
 /// Freezes what is shown, or thaws it and takes in what came meanwhile.
@@ -96,7 +147,7 @@ pub(crate) fn toggle_freeze(app: &mut App, effects: &mut Vec<Effect>) {
         }
         None => {
             let waiting = VecDeque::new();
-            app.frozen = Some(Frozen { since: app.now, waiting, count: 0 });
+            app.frozen = Some(Frozen { since: app.now, waiting, count: 0, bytes: 0 });
         }
     }
 }

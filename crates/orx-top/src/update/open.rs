@@ -7,9 +7,9 @@ use crate::api::LogRequest;
 use crate::options::{Screen, Theme};
 use crate::state::details::{Detail, JobPane, JobTab, SchedulePane, WorkerPane};
 use crate::state::grid::Grid;
-use crate::state::log::Log;
+use crate::state::log::{LineKind, LineRef, Log};
 use crate::state::scroll::Scroll;
-use crate::state::{App, Effect, OverviewBox};
+use crate::state::{App, Effect, OverviewBox, Tone};
 
 /// Lines of a log that are read when it is opened.
 const TAIL: u32 = 10_000;
@@ -32,6 +32,10 @@ fn close_all(app: &mut App, effects: &mut Vec<Effect>) {
 
 /// Opens what is under the cursor.
 pub(crate) fn open(app: &mut App, effects: &mut Vec<Effect>) {
+    if app.screen == Screen::Logs && app.detail().is_none() {
+        line(app, effects);
+        return;
+    }
     let key = match super::keys::grid(app) {
         Some(grid) => grid.cursor().map(str::to_owned),
         None => None,
@@ -102,9 +106,20 @@ pub(crate) fn open(app: &mut App, effects: &mut Vec<Effect>) {
                 app.dead.grid.go_to_key(&first);
             }
         }
-        Screen::Cluster => {}
+        Screen::Cluster | Screen::Logs => {}
         Screen::Events => event(app, &key, effects),
         Screen::Settings => setting(app, &key, effects),
+    }
+}
+
+/// Opens the job of the line under the cursor, at that line.
+fn line(app: &mut App, effects: &mut Vec<Effect>) {
+    let Some(line) = app.logs.log.at_cursor() else { return };
+    let (id, is_gap) = (line.job, line.kind == LineKind::Gap);
+    let wanted = LineRef { attempt: line.attempt, seq: line.seq, text: line.text.clone() };
+    job(app, id, effects);
+    if let Some(Detail::Job(pane)) = app.details.last_mut() {
+        pane.goes_to = Some(wanted).filter(|_| !is_gap);
     }
 }
 
@@ -190,14 +205,18 @@ pub(crate) fn screen_of(alert: &str) -> Screen {
 
 /// Opens a job at its log.
 pub(crate) fn job(app: &mut App, id: JobId, effects: &mut Vec<Effect>) {
+    let (mut log, mut scroll) = (Log::new(None), Scroll::new(false));
+    (log.scroll.wrap, scroll.wrap) = (app.wrap, app.wrap);
     app.details.push(Detail::Job(Box::new(JobPane {
         id,
         job: None,
         tab: JobTab::Log,
-        log: Log::new(None),
+        log,
         follows: 0,
+        goes_to: None,
         attempts: Grid::default(),
-        scroll: Scroll::new(false),
+        audit: Vec::new(),
+        scroll,
     })));
     app.message = None;
     follow(app, None, effects);
@@ -229,7 +248,16 @@ pub(crate) fn attempt(app: &mut App, by: i64, effects: &mut Vec<Effect>) {
 
 /// Goes one step back: the search, the marks, the filter, the detail.
 pub(crate) fn back(app: &mut App, effects: &mut Vec<Effect>) {
-    if let Some(scroll) = super::text::scroll_of(app)
+    if let Some(export) = app.export.take() {
+        let text = format!(
+            "stopped: the first {} {} are in {}",
+            crate::columns::thousands(export.count),
+            export.noun,
+            export.path
+        );
+        app.notify(Tone::Plain, text);
+        effects.push(Effect::StopExport);
+    } else if let Some(scroll) = super::text::scroll_of(app)
         && scroll.search.is_some()
     {
         scroll.search = None;
@@ -254,6 +282,9 @@ pub(crate) fn back(app: &mut App, effects: &mut Vec<Effect>) {
 
 /// What [`back`] does next, for the hint line.
 pub(crate) fn back_hint(app: &App) -> Option<&'static str> {
+    if app.export.is_some() {
+        return Some("stop writing");
+    }
     match app.detail() {
         Some(Detail::Job(pane)) => {
             let scroll = if pane.tab == JobTab::Log { &pane.log.scroll } else { &pane.scroll };
@@ -268,6 +299,7 @@ pub(crate) fn back_hint(app: &App) -> Option<&'static str> {
         _ => false,
     };
     match app.screen {
+        Screen::Logs if app.logs.log.scroll.search.is_some() => Some("end search"),
         _ if marked => Some("unmark"),
         _ if !prompts::filter_of(app).is_empty() => Some("clear filter"),
         Screen::Dead if app.dead.single => Some("by cause"),

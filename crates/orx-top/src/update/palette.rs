@@ -9,7 +9,7 @@ use crate::options::{Screen, Theme};
 use crate::state::{App, Effect};
 
 /// Commands beside the names of screens, and what each does.
-pub(crate) const COMMANDS: [(&str, &str, bool); 12] = [
+pub(crate) const COMMANDS: [(&str, &str, bool); 13] = [
     ("show", "open a job: `show 1423`", false),
     ("cancel", "cancel the marked jobs, or `cancel 1423 …`", true),
     ("retry", "retry the marked jobs, or `retry 1423 …`", true),
@@ -17,6 +17,7 @@ pub(crate) const COMMANDS: [(&str, &str, bool); 12] = [
     ("resume", "resume the queue or schedule under the cursor", true),
     ("trigger", "run the schedule under the cursor now", true),
     ("drain", "drain the worker under the cursor, or take its drain back", true),
+    ("context", "go to another cluster: `context staging`", false),
     ("theme", "`theme ansi`, `theme safe` or `theme mono`", false),
     ("time", "times: relative, local, UTC", false),
     ("mouse", "turn the mouse on or off", false),
@@ -37,7 +38,7 @@ pub(crate) fn run(app: &mut App, line: &str, effects: &mut Vec<Effect>) -> Resul
     }
     if let Some(screen) = Screen::named(word) {
         open::screen(app, screen, effects);
-        if matches!(screen, Screen::Jobs | Screen::Dead) {
+        if matches!(screen, Screen::Jobs | Screen::Dead | Screen::Logs) {
             prompts::set_filter(app, rest.to_owned());
         }
         return Ok(());
@@ -59,6 +60,7 @@ pub(crate) fn run(app: &mut App, line: &str, effects: &mut Vec<Effect>) -> Resul
         "pause" | "resume" => on_screen(app, Screen::Schedules, Action::Pause, word, effects)?,
         "trigger" => on_screen(app, Screen::Schedules, Action::Trigger, word, effects)?,
         "drain" => on_screen(app, Screen::Workers, Action::Drain, word, effects)?,
+        "context" => context(app, rest, effects)?,
         "theme" => {
             let theme = Theme::named(rest);
             app.look.theme = theme.ok_or("the themes are `ansi`, `safe` and `mono`")?;
@@ -70,6 +72,25 @@ pub(crate) fn run(app: &mut App, line: &str, effects: &mut Vec<Effect>) -> Resul
         _ => return Err(unknown(app, word)),
     }
     Ok(())
+}
+
+fn context(app: &App, name: &str, effects: &mut Vec<Effect>) -> Result<(), String> {
+    let Some(contexts) = &app.options.contexts else {
+        return Err("a session that is recorded or played stays with its cluster".to_owned());
+    };
+    let names = contexts.names();
+    if names.iter().any(|one| one == name) {
+        effects.push(Effect::Enter(name.to_owned()));
+        return Ok(());
+    }
+    let all = names.join(", ");
+    if name.is_empty() {
+        return Err(format!("name one of {all}"));
+    }
+    Err(match nearest(name, names.iter().map(String::as_str)) {
+        Some(near) => format!("there is no context `{name}`; did you mean `{near}`?"),
+        None => format!("there is no context `{name}`; there are {all}"),
+    })
 }
 
 fn jobs(app: &mut App, action: Action, ids: &str, effects: &mut Vec<Effect>) -> Result<(), String> {
@@ -120,6 +141,10 @@ pub(crate) fn candidates(app: &App, line: &str) -> Vec<String> {
     if line.starts_with("theme ") {
         return ["ansi", "safe", "mono"].map(str::to_owned).to_vec();
     }
+    if line.starts_with("context ") {
+        let contexts = app.options.contexts.as_ref();
+        return contexts.map(|contexts| contexts.names()).unwrap_or_default();
+    }
     if line.contains(' ') {
         return Vec::new();
     }
@@ -129,12 +154,17 @@ pub(crate) fn candidates(app: &App, line: &str) -> Vec<String> {
     screens.chain(commands).collect()
 }
 
+fn described(line: &str, name: &str) -> String {
+    let kind = line.split_once(' ').map_or("screen", |(command, _)| command);
+    format!("{kind}: {name}")
+}
+
 /// The candidates for the present line, each with what it does, for the view.
 pub(crate) fn suggestions(app: &App, line: &str) -> Vec<(String, String)> {
     let describe = |name: String| {
         let command = COMMANDS.iter().find(|(one, ..)| *one == name);
         let text =
-            command.map_or_else(|| format!("screen: {name}"), |(_, text, _)| (*text).to_owned());
+            command.map_or_else(|| described(line, &name), |(_, text, _)| (*text).to_owned());
         (name, text)
     };
     let word = line.rsplit(' ').next().unwrap_or_default().to_owned();

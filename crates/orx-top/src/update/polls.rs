@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use orx_model::JobStatus;
 use orx_model::schedule::wire::{SchedulesQuery, SlotsQuery};
-use orx_model::wire::ListQuery;
+use orx_model::wire::{AuditQuery, ListQuery};
 
 use super::live::is_alive;
 use crate::api::{Request, Topic};
@@ -15,10 +15,12 @@ use crate::state::{App, Effect, Purpose};
 
 /// A list whose changes are streamed is read again at most this often.
 const REFETCH: Duration = Duration::from_secs(1);
-/// The count of a list is read again this often.
+/// The count of a list, and the changes by people, are read again this often.
 const COUNT: Duration = Duration::from_secs(10);
 /// Jobs that the overview asks for.
 const RECENT: u32 = 100;
+/// Changes by people that are read for the events of a job.
+const AUDIT: u32 = 500;
 /// Dead letters that are read to group them by cause.
 pub(crate) const LETTERS: u32 = 500;
 
@@ -62,10 +64,19 @@ fn topic(app: &App, purpose: &Purpose) -> Option<Topic> {
         Purpose::Schedules => Some(Topic::Schedules),
         Purpose::Dead(_) => Some(Topic::DeadLetters),
         Purpose::Jobs(_)
+        | Purpose::Audit(_)
         | Purpose::Worker(_)
         | Purpose::Slots(_)
         | Purpose::DryRun(_)
         | Purpose::Change(_) => None,
+    }
+}
+
+/// The time between two requests of a kind.
+fn pause(purpose: &Purpose) -> Duration {
+    match purpose {
+        Purpose::Audit(_) => COUNT,
+        _ => POLL,
     }
 }
 
@@ -80,7 +91,7 @@ fn is_due(app: &App, purpose: &Purpose) -> bool {
     if streams && answered.is_some() {
         return false;
     }
-    let old = answered.is_none_or(|at| app.now.mono.saturating_sub(*at) >= POLL);
+    let old = answered.is_none_or(|at| app.now.mono.saturating_sub(*at) >= pause(purpose));
     old && !calls.in_flight.contains_key(purpose)
 }
 
@@ -95,7 +106,7 @@ pub(crate) fn next(app: &App) -> Option<Duration> {
         }
         let at = app.calls.answered.get(purpose)?;
         let waits = !app.calls.in_flight.contains_key(purpose);
-        waits.then(|| (*at + POLL).saturating_sub(app.now.mono))
+        waits.then(|| (*at + pause(purpose)).saturating_sub(app.now.mono))
     };
     let all = in_view(app).into_iter().map(|(purpose, _)| purpose);
     all.chain([Purpose::Cluster]).filter_map(|purpose| due(&purpose)).min()
@@ -116,6 +127,10 @@ fn in_view(app: &App) -> Vec<(Purpose, Request)> {
             let status = pane.job.as_ref().map(|job| job.job.state.status);
             if pane.tab == JobTab::Why && status == Some(JobStatus::Pending) {
                 all.extend([queues, workers]);
+            }
+            if pane.tab == JobTab::Events {
+                let query = AuditQuery { limit: Some(AUDIT), ..AuditQuery::default() };
+                all.push((Purpose::Audit(pane.id), Request::Audit(query)));
             }
             return all;
         }
@@ -146,7 +161,9 @@ fn in_view(app: &App) -> Vec<(Purpose, Request)> {
             };
             vec![(Purpose::Dead(app.dead.generation), Request::DeadLetters(query))]
         }
-        Screen::Jobs | Screen::Cluster | Screen::Events | Screen::Settings => Vec::new(),
+        Screen::Jobs | Screen::Cluster | Screen::Logs | Screen::Events | Screen::Settings => {
+            Vec::new()
+        }
     }
 }
 

@@ -41,6 +41,23 @@ pub(crate) fn key(app: &mut App, key: &KeyEvent, effects: &mut Vec<Effect>) {
             ("!" | "q" | "Esc", _) => app.popup = None,
             _ => {}
         },
+        Popup::Sort { choices, grid, .. } => match (name.as_str(), by) {
+            (_, Some(by)) => grid.step(by),
+            ("Enter", _) => {
+                let place: Option<usize> = grid.cursor().and_then(|key| key.parse().ok());
+                let order = place.and_then(|place| choices.get(place)).map(|(_, order)| *order);
+                app.popup = None;
+                if let Some(order) = order {
+                    super::sorts::choose(app, order);
+                }
+            }
+            ("S", _) => {
+                app.popup = None;
+                super::sorts::reverse(app);
+            }
+            ("s" | "q" | "Esc", _) => app.popup = None,
+            _ => {}
+        },
         Popup::Copy { choices, grid } => match (name.as_str(), by) {
             (_, Some(by)) => grid.step(by),
             ("Enter" | "y", _) => {

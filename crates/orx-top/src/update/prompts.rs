@@ -7,11 +7,12 @@ use orx_model::JobStatus;
 use orx_model::filter::Filter;
 
 use super::{palette, text};
+use crate::export;
 use crate::options::Screen;
 use crate::state::details::{Detail, JobTab};
 use crate::state::prompt::{Prompt, PromptKind, edit};
 use crate::state::scroll::Search;
-use crate::state::{App, Effect, Popup, Tone};
+use crate::state::{App, Effect, Export, Exported, Popup, Tone};
 
 /// A filter is applied when no key came for this long.
 pub(crate) const QUIET: Duration = Duration::from_millis(150);
@@ -40,6 +41,7 @@ pub(crate) fn filter_of(app: &App) -> &str {
     match app.screen {
         Screen::Jobs => &app.jobs.pages.filter,
         Screen::Dead => &app.dead.filter,
+        Screen::Logs => &app.logs.filter,
         _ => "",
     }
 }
@@ -60,6 +62,7 @@ pub(crate) fn set_filter(app: &mut App, filter: String) {
             app.dead.generation += 1;
             app.dead.grid.unmark();
         }
+        Screen::Logs => app.logs.restart(filter),
         _ => {}
     }
 }
@@ -82,11 +85,12 @@ pub(crate) fn open_export(app: &mut App) {
         Some(Detail::Job(pane)) => {
             let extension = match pane.tab {
                 JobTab::Args | JobTab::Result => "json",
-                JobTab::Log | JobTab::Attempts | JobTab::Why => "txt",
+                JobTab::Log | JobTab::Attempts | JobTab::Events | JobTab::Why => "txt",
             };
             format!("job-{}-{}.{extension}", pane.id, pane.tab.title().to_lowercase())
         }
-        _ => "jobs.jsonl".to_owned(),
+        _ if app.screen == Screen::Logs => "logs.txt".to_owned(),
+        _ => format!("{}.jsonl", app.screen.name()),
     };
     app.prompt = Some(Prompt::new(PromptKind::Export, &name));
 }
@@ -181,15 +185,42 @@ fn export(app: &mut App, path: String, effects: &mut Vec<Effect>) {
     if path.is_empty() {
         return;
     }
-    if app.detail().is_some() {
-        let mut text = text::lines(app).join("\n");
-        text.push('\n');
+    let what = match app.screen {
+        _ if app.detail().is_some() => None,
+        Screen::Jobs => Some(Exported::Jobs(app.jobs.pages.filter.clone())),
+        Screen::Dead => Some(Exported::DeadLetters(app.dead.filter.clone())),
+        _ => None,
+    };
+    let Some(what) = what else {
+        let text = whole_text(app);
         effects.push(Effect::Write { path, text });
-    } else {
-        app.notify(Tone::Plain, format!("writing the jobs to {path}"));
-        let filter = app.jobs.pages.filter.clone();
-        effects.push(Effect::ExportJobs { path, filter });
+        return;
+    };
+    if let Some(running) = &app.export {
+        let text = format!("{} is being written; `Esc` stops it", running.path);
+        app.notify(Tone::Bad, text);
+        return;
     }
+    let number = app.next_number();
+    app.export = Some(Export { number, path: path.clone(), noun: what.noun(), count: 0 });
+    effects.push(Effect::Export { number, path, what });
+}
+
+/// What is on the screen, for a file.
+fn whole_text(app: &App) -> String {
+    if app.detail().is_none() {
+        match app.screen {
+            Screen::Queues => return export::lines(&app.queues.rows),
+            Screen::Workers => return export::lines(&app.workers.rows),
+            Screen::Schedules => return export::lines(&app.schedules.rows),
+            // Oldest first, as they happened.
+            Screen::Events => return export::lines(app.events.iter().rev()),
+            _ => {}
+        }
+    }
+    let mut text = text::whole_lines(app).join("\n");
+    text.push('\n');
+    text
 }
 
 /// Applies a line that has not changed for a while.

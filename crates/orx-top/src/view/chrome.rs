@@ -138,9 +138,19 @@ pub(crate) fn header(app: &App, area: Rect, buffer: &mut Buffer) {
     let right_cells: usize = right.iter().map(|span| cells(&span.content)).sum();
     let right_cells = right_cells.min(width);
     let name = truncate_cells(&clean_line(&app.options.context), 40, look.ascii).into_owned();
-    let mut left = vec![Span::styled(" orx top", look.bold()), Span::raw("  "), Span::raw(name)];
+    let on_color = look.context(app.options.color);
+    let mut left = match app.options.color {
+        None => vec![Span::styled(" orx top", look.bold()), Span::raw("  "), Span::raw(name)],
+        Some(_) => vec![
+            Span::styled(" orx top", look.bold()),
+            Span::raw(" "),
+            Span::styled(format!(" {name} "), on_color),
+        ],
+    };
     if narrow {
+        // There is no room for the name; its colour is shown all the same.
         left.truncate(1);
+        left[0].style = look.bold().patch(on_color);
         if app.details.is_empty() {
             left.push(Span::raw(format!(" {}", screen_title(app.screen))));
         }
@@ -165,6 +175,7 @@ pub(crate) fn screen_title(screen: Screen) -> &'static str {
         Screen::Schedules => "Schedules",
         Screen::Dead => "Dead",
         Screen::Cluster => "Cluster",
+        Screen::Logs => "Logs",
         Screen::Events => "Events",
         Screen::Settings => "Settings",
     }
@@ -190,14 +201,24 @@ fn tab_title(app: &App, screen: Screen, short: bool) -> String {
     format!("{} {title}{count}", screen.digit())
 }
 
+/// A tab as it is drawn: the chosen one in brackets, for which a wide line leaves room beside each.
+fn tab_text(app: &App, screen: Screen) -> String {
+    let short = class(app.size) < Class::Full;
+    let title = tab_title(app, screen, short);
+    match (screen == app.screen, short) {
+        (true, true) => format!(" [{title}]"),
+        (true, false) => format!("[{title}]"),
+        (false, true) => format!(" {title}"),
+        (false, false) => format!(" {title} "),
+    }
+}
+
 /// Where each tab is.
 pub(crate) fn tab_areas(app: &App, area: Rect) -> Vec<(Screen, Rect)> {
-    let short = class(app.size) < Class::Full;
     let mut x = area.x;
     let mut all = Vec::new();
     for screen in Screen::ALL {
-        let title = tab_title(app, screen, short);
-        let width = u16::try_from(cells(&title) + 2).unwrap_or(u16::MAX);
+        let width = u16::try_from(cells(&tab_text(app, screen))).unwrap_or(u16::MAX);
         let width = width.min(area.right().saturating_sub(x));
         all.push((screen, Rect { x, y: area.y, width, height: 1 }));
         x += width;
@@ -207,13 +228,9 @@ pub(crate) fn tab_areas(app: &App, area: Rect) -> Vec<(Screen, Rect)> {
 
 /// The second line: the screens.
 pub(crate) fn tabs(app: &App, area: Rect, buffer: &mut Buffer) {
-    let short = class(app.size) < Class::Full;
     for (screen, place) in tab_areas(app, area) {
-        let title = tab_title(app, screen, short);
-        let (text, style) = match screen == app.screen {
-            true => (format!("[{title}]"), app.look.bold()),
-            false => (format!(" {title} "), Style::new()),
-        };
+        let style = if screen == app.screen { app.look.bold() } else { Style::new() };
+        let text = tab_text(app, screen);
         buffer.set_stringn(place.x, place.y, text, usize::from(place.width), style);
     }
 }

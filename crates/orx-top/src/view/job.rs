@@ -42,7 +42,7 @@ pub(crate) fn draw(app: &App, pane: &JobPane, class: Class, buffer: &mut Buffer)
             };
             draw_list(app, &list, inside, class, buffer);
         }
-        (JobTab::Args | JobTab::Result | JobTab::Why, Some(_)) => {
+        (JobTab::Args | JobTab::Result | JobTab::Events | JobTab::Why, Some(_)) => {
             text::plain(app, &crate::texts::lines(app, pane), &pane.scroll, inside, buffer);
         }
     }
@@ -223,6 +223,7 @@ fn tab_line(app: &App, pane: &JobPane, area: Rect, buffer: &mut Buffer) {
     for tab in JobTab::ALL {
         let count = match (tab, &pane.job) {
             (JobTab::Attempts, Some(job)) => format!(" {}", job.attempts.len()),
+            (JobTab::Events, Some(job)) => format!(" {}", crate::events::of(job, pane).len()),
             _ => String::new(),
         };
         let title = format!("{}{count}", tab.title());
@@ -260,7 +261,7 @@ fn tab_line(app: &App, pane: &JobPane, area: Rect, buffer: &mut Buffer) {
                 facts.push("log link lost, reconnecting".to_owned());
             }
         }
-        JobTab::Args | JobTab::Result | JobTab::Why => {
+        JobTab::Args | JobTab::Result | JobTab::Events | JobTab::Why => {
             facts.push(format!("wrap {}", on(pane.scroll.wrap)));
         }
         JobTab::Attempts => facts.push("Enter shows the log of one".to_owned()),

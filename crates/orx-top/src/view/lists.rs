@@ -44,7 +44,7 @@ pub(crate) fn empty_text(
     empty.to_owned()
 }
 
-fn title<'a>(app: &App, name: &'a str, facts: Vec<String>) -> Line<'a> {
+pub(crate) fn title<'a>(app: &App, name: &'a str, facts: Vec<String>) -> Line<'a> {
     let mut spans = vec![Span::styled(name, app.look.bold())];
     for fact in facts.into_iter().filter(|fact| !fact.is_empty()) {
         spans.push(Span::raw(format!("  {}", clean_line(&fact))));
@@ -333,6 +333,10 @@ pub(crate) fn settings(app: &App, area: Rect, class: Class, buffer: &mut Buffer)
 /// What stands in the message line while nothing else does: marks, the row, and what waits above.
 pub(crate) fn status_line(app: &App) -> String {
     let mut parts = Vec::new();
+    if let Some(export) = &app.export {
+        let count = thousands(export.count);
+        parts.push(format!("writing {}: {count} {} so far", export.path, export.noun));
+    }
     let some_row = |grid: &Grid| {
         let place = grid.cursor().map(|_| (grid.index() + 1).to_string());
         let place = place.unwrap_or_else(|| "-".to_owned());
@@ -370,6 +374,7 @@ pub(crate) fn status_line(app: &App) -> String {
         }
         (None, Screen::Settings) => parts.extend(some_row(&app.settings)),
         (None, Screen::Events) => parts.extend(some_row(&app.events_grid)),
+        (None, Screen::Logs) => parts.extend(super::logs::status(app)),
         (None, Screen::Overview | Screen::Cluster) => {}
     }
     parts.join(app.look.separator())

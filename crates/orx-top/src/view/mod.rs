@@ -5,6 +5,7 @@ pub(crate) mod cluster;
 pub(crate) mod detail;
 pub(crate) mod job;
 pub(crate) mod lists;
+pub(crate) mod logs;
 pub(crate) mod overview;
 pub(crate) mod popup;
 pub(crate) mod question;
@@ -61,6 +62,7 @@ fn body(app: &App, area: Rect, class: Class, buffer: &mut Buffer) {
         Screen::Schedules => lists::schedules(app, area, class, buffer),
         Screen::Dead => lists::dead(app, area, class, buffer),
         Screen::Cluster => cluster::draw(app, area, class, buffer),
+        Screen::Logs => logs::draw(app, area, class, buffer),
         Screen::Events => lists::events(app, area, class, buffer),
         Screen::Settings => lists::settings(app, area, class, buffer),
     }
@@ -132,6 +134,10 @@ pub(crate) fn line_at(app: &App, line: &Line<'_>, x: u16, y: u16, width: u16, bu
 
 /// Words in place of data that is not there: loading, refused, or nothing.
 pub(crate) fn placeholder(app: &App, area: Rect, text: &str, buffer: &mut Buffer) {
+    let text = match app.look.ascii {
+        true => text.replace('…', "..."),
+        false => text.to_owned(),
+    };
     let words: Vec<Line<'_>> =
         text.lines().map(|line| Line::styled(line, app.look.dim())).collect();
     let inner = Rect { x: area.x + 1.min(area.width), width: area.width.saturating_sub(2), ..area };

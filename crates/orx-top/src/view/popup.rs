@@ -12,7 +12,7 @@ use crate::keys::Binding;
 use crate::layout::{Areas, Class};
 use crate::state::grid::Grid;
 use crate::state::prompt::PromptKind;
-use crate::state::{App, Popup};
+use crate::state::{App, Order, Popup};
 use crate::update::keys::scopes;
 use crate::update::{palette, writes};
 
@@ -22,6 +22,9 @@ pub(crate) fn draw(app: &App, areas: &Areas, buffer: &mut Buffer) -> Option<Posi
         Some(Popup::Help { filter, top }) => help(app, filter, *top, areas, buffer),
         Some(Popup::Actions(grid)) => actions(app, grid, areas, buffer),
         Some(Popup::Copy { choices, grid }) => copy(app, choices, grid, areas, buffer),
+        Some(Popup::Sort { choices, note, grid }) => {
+            sort(app, choices, note, grid, areas, buffer);
+        }
         None => {}
     }
     if let Some(prompt) = app.prompt.as_ref().filter(|one| one.kind == PromptKind::Palette) {
@@ -132,6 +135,47 @@ fn copy(app: &App, choices: &[(String, String)], grid: &Grid, areas: &Areas, buf
     let rows: Vec<_> = choices.iter().enumerate().map(row).collect();
     let inside = window(app, "Copy   Enter copies, Esc closes", (70, rows.len()), areas, buffer);
     choice(app, rows, grid, inside, buffer);
+}
+
+fn sort(
+    app: &App,
+    choices: &[(String, Order)],
+    note: &str,
+    grid: &Grid,
+    areas: &Areas,
+    buffer: &mut Buffer,
+) {
+    let rows: Vec<_> = choices
+        .iter()
+        .enumerate()
+        .map(|(place, (name, _))| (place.to_string(), Line::raw(name.clone())))
+        .collect();
+    let width = usize::from(areas.body.width).saturating_sub(4).min(64);
+    let notes = wrapped(note, width);
+    let size = (width, rows.len() + notes.len());
+    let title = "Order   Enter chooses, S reverses, Esc closes";
+    let inside = window(app, title, size, areas, buffer);
+    let below = u16::try_from(notes.len()).unwrap_or(0).min(inside.height);
+    let list = Rect { height: inside.height - below, ..inside };
+    choice(app, rows, grid, list, buffer);
+    let area = Rect { y: list.bottom(), height: below, ..inside };
+    let notes = notes.into_iter().map(|line| Line::styled(line, app.look.dim()));
+    lines(app, notes, area, buffer);
+}
+
+/// The words of a text in lines of this width.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        match all.last_mut().filter(|line| cells(line) + 1 + cells(word) <= width) {
+            Some(line) => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            None => all.push(word.to_owned()),
+        }
+    }
+    all
 }
 
 fn choice(app: &App, rows: Vec<(String, Line<'_>)>, grid: &Grid, area: Rect, buffer: &mut Buffer) {

@@ -18,13 +18,20 @@ use crate::state::log::{Line as LogLine, LineKind};
 use crate::state::scroll::Scroll;
 
 /// A line to draw: what stands before it, and its text.
-struct Row<'a> {
+pub(super) struct Row<'a> {
     head: Vec<Span<'a>>,
     body: Vec<Span<'a>>,
     plain: Cow<'a, str>,
+    /// The cursor is on it.
+    at_cursor: bool,
 }
 
 impl Row<'_> {
+    /// The same, with the cursor on it or not.
+    pub(super) fn with_cursor(self, at_cursor: bool) -> Self {
+        Self { at_cursor, ..self }
+    }
+
     fn head_cells(&self) -> usize {
         self.head.iter().map(|span| cells(&span.content)).sum()
     }
@@ -55,24 +62,31 @@ pub(crate) fn log(app: &App, pane: &JobPane, area: Rect, buffer: &mut Buffer) {
     let narrow = area.width < 60;
     let many =
         pane.log.attempt.is_none() && shown.iter().any(|line| line.attempt != shown[0].attempt);
-    let row = |place: usize| shown.get(place).map(|line| log_row(app, line, narrow, many));
+    let row = |place: usize| {
+        let at_cursor = |line: &LogLine| pane.log.cursor == Some(line.number);
+        let line = shown.get(place)?;
+        Some(log_row(app, line, narrow, many).with_cursor(at_cursor(line)))
+    };
     draw(app, shown.len(), &row, &pane.log.scroll, area, buffer);
+}
+
+/// The style of the words that say where a line comes from.
+pub(super) fn source_style(app: &App, kind: LineKind) -> Style {
+    let look = app.look;
+    match kind {
+        LineKind::Out | LineKind::Unfinished | LineKind::Log(Level::Info) => Style::new(),
+        LineKind::Err | LineKind::Log(Level::Warn) => look.warning(),
+        LineKind::Log(Level::Error) => look.bad(),
+        LineKind::Log(Level::Debug | Level::Trace) => look.dim(),
+        LineKind::Gap => look.trouble(),
+    }
 }
 
 fn log_row<'a>(app: &App, line: &'a LogLine, narrow: bool, many: bool) -> Row<'a> {
     let look = app.look;
-    let (source, style) = match line.kind {
-        LineKind::Out | LineKind::Unfinished => ("out", Style::new()),
-        LineKind::Err => ("err", look.warning()),
-        LineKind::Log(level) => match level {
-            Level::Error => ("ERROR", look.bad()),
-            Level::Warn => ("WARN", look.warning()),
-            Level::Info => ("INFO", Style::new()),
-            Level::Debug => ("DEBUG", look.dim()),
-            Level::Trace => ("TRACE", look.dim()),
-        },
-        LineKind::Gap => ("gap", look.trouble()),
-    };
+    let (level, source) = line.kind.words();
+    let (source, style) =
+        (if level.is_empty() { source } else { level }, source_style(app, line.kind));
     let mut head = if narrow { Vec::new() } else { vec![Span::raw(" ")] };
     if !narrow {
         let time = look.clock(line.at, app.server_now(), &*app.options.zone);
@@ -83,6 +97,12 @@ fn log_row<'a>(app: &App, line: &'a LogLine, narrow: bool, many: bool) -> Row<'a
         head.push(Span::styled(format!(".{} ", line.attempt), look.dim()));
     }
     head.push(Span::styled(format!("{source:<5} "), style));
+    line_row(app, line, head)
+}
+
+/// The text of a line, behind this head.
+pub(super) fn line_row<'a>(app: &App, line: &'a LogLine, head: Vec<Span<'a>>) -> Row<'a> {
+    let look = app.look;
     let coloured = look.theme != Theme::Mono;
     let base = if line.kind == LineKind::Gap { look.dim() } else { Style::new() };
     let mut body = ansi::spans(&line.text, base, coloured);
@@ -93,7 +113,7 @@ fn log_row<'a>(app: &App, line: &'a LogLine, narrow: bool, many: bool) -> Row<'a
         body = vec![Span::styled(text.clone(), base)];
         plain = Cow::Owned(text);
     }
-    Row { head, body, plain }
+    Row { head, body, plain, at_cursor: false }
 }
 
 /// Draws lines that do not grow.
@@ -103,12 +123,13 @@ pub(crate) fn plain(app: &App, lines: &[String], scroll: &Scroll, area: Rect, bu
             head: vec![Span::raw(" ")],
             body: vec![Span::raw(line.as_str())],
             plain: Cow::Borrowed(line.as_str()),
+            at_cursor: false,
         })
     };
     draw(app, lines.len(), &row, scroll, area, buffer);
 }
 
-fn draw<'a>(
+pub(super) fn draw<'a>(
     app: &App,
     total: usize,
     row: &dyn Fn(usize) -> Option<Row<'a>>,
@@ -186,6 +207,10 @@ fn draw_row(
     if !scroll.wrap && cell > from + room && room > 0 {
         let sign = app.look.sign("…", "~");
         buffer.set_string(area.right() - 1, area.y, sign, app.look.dim());
+    }
+    if row.at_cursor {
+        buffer.set_style(area, app.look.reverse());
+        buffer.set_string(area.x, area.y, app.look.sign("▌", ">"), Style::new());
     }
     if let Some(search) = &scroll.search {
         for range in search.matches(&row.plain) {

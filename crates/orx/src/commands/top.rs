@@ -5,13 +5,14 @@ use std::io::BufReader;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use orx_client::{Client, ClientError, Endpoint, Locate, Trust};
 use orx_model::filter::Filter;
 use orx_top::{
-    ClientCommands, Clock, Commands, Ended, Failure, FailureKind, Keymap, Options, Recorder,
-    Replay, Screen, SettingLine, Theme,
+    ClientCommands, Clock, Commands, Context, ContextColor, Contexts, Ended, Failure, FailureKind,
+    Keymap, Options, Recorder, Replay, Screen, SettingLine, Theme,
 };
 
 use crate::config::{Config, Environment};
@@ -23,7 +24,7 @@ use crate::ui::Ui;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = super::help::TOP)]
 pub(crate) struct TopArgs {
-    /// Screen to start on: overview, jobs, queues, workers, schedules, dead-letters, cluster or settings
+    /// Screen to start on: overview, jobs, queues, workers, schedules, dead-letters, cluster, logs, events or settings
     #[arg(long, value_name = "SCREEN", value_parser = screen)]
     screen: Option<Screen>,
     /// Filter for the list of jobs; `orx help filters` explains it
@@ -50,6 +51,9 @@ pub(crate) struct TopArgs {
     /// Show a recorded session instead of a server
     #[arg(long, value_name = "FILE")]
     replay: Option<PathBuf>,
+    /// Start this far into the recording
+    #[arg(long, value_name = "D", requires = "replay", value_parser = crate::duration)]
+    from: Option<Duration>,
 }
 
 fn screen(text: &str) -> Result<Screen, String> {
@@ -141,7 +145,7 @@ fn commands(
         let replay = Replay::read(BufReader::new(file)).map_err(|error| {
             CliError::usage(format!("could not read the recording `{shown}`")).cause(error)
         })?;
-        return Ok(Arc::new(replay));
+        return Ok(Arc::new(replay.starting_at(args.from.unwrap_or_default())));
     }
     let start = if no_start { Start::Never } else { Start::WithStore };
     // Notes about a server that starts would stand in the middle of the screen.
@@ -202,6 +206,49 @@ impl Locate for LocateOnce {
     }
 }
 
+/// The contexts of the configuration, and the local server.
+struct NamedContexts {
+    config: Config,
+    read_only: bool,
+}
+
+/// Stands for the local server, where no context has this name.
+const LOCAL: &str = "local";
+
+impl Contexts for NamedContexts {
+    fn names(&self) -> Vec<String> {
+        let named = &self.config.contexts.named;
+        let local = (!named.contains_key(LOCAL)).then(|| LOCAL.to_owned());
+        named.keys().cloned().chain(local).collect()
+    }
+
+    fn open(&self, name: &str) -> Result<(Context, Arc<dyn Commands>), Failure> {
+        let failure = |error: CliError| {
+            let mut failure = Failure::new(FailureKind::Answered, error.message);
+            (failure.cause, failure.hint) = (error.cause, error.hint);
+            failure
+        };
+        let mut config = self.config.clone();
+        // The flag `--url` named the first cluster.
+        config.url = None.into();
+        let named = config.contexts.named.get(name).cloned();
+        let chosen = if named.is_some() { name.to_owned() } else { String::new() };
+        config.contexts.chosen = Some(chosen.into());
+        let connection = config.connection().map_err(failure)?;
+        let locator = Locator::new(&config, Start::Never, None).map_err(failure)?;
+        let client = Client::new(Arc::new(locator), crate::PATIENCE);
+        let client = client.map_err(|error| failure(error.into()))?;
+        let color = named.as_ref().and_then(|context| context.color.as_deref());
+        let context = Context {
+            name: name.to_owned(),
+            color: color.and_then(ContextColor::named),
+            read_only: self.read_only || *connection.read_only,
+            protected: named.as_ref().is_some_and(|context| context.protected),
+        };
+        Ok((context, Arc::new(ClientCommands::new(client))))
+    }
+}
+
 fn options(
     args: &TopArgs,
     config: &Config,
@@ -219,7 +266,14 @@ fn options(
         (true, None, None) => "local".to_owned(),
     };
     let named = config.contexts.named.get(&*context);
+    let color = named.and_then(|context| context.color.as_deref());
     let protected = named.is_some_and(|context| context.protected);
+    // What was recorded is of one cluster.
+    let stays = args.record.is_some() || args.replay.is_some() || config.contexts.named.is_empty();
+    let contexts = (!stays).then(|| {
+        let contexts = NamedContexts { config: config.clone(), read_only: args.read_only };
+        Arc::new(contexts) as Arc<dyn Contexts>
+    });
     let keys = Keymap::new((*config.top.keys).clone())
         .map_err(|error| CliError::usage(error.to_string()))?;
     let coloured = ui.color;
@@ -232,15 +286,14 @@ fn options(
     let pager = pager.unwrap_or_else(|| "less -R".to_owned());
     Ok(Options {
         context: name,
+        color: color.and_then(ContextColor::named),
+        contexts,
         read_only: args.read_only || *connection.read_only,
         protected,
         ascii: args.ascii || *config.top.ascii || config.terminal.ascii,
         theme,
         mouse: args.mouse || *config.top.mouse,
-        screen: args.screen.unwrap_or(match args.filter {
-            Some(_) => Screen::Jobs,
-            None => Screen::Overview,
-        }),
+        screen: args.screen.or(args.filter.as_ref().map(|_| Screen::Jobs)),
         filter: args.filter.clone().unwrap_or_default(),
         replay: args.replay.is_some(),
         by: Some(super::enqueue::user()),
@@ -249,9 +302,19 @@ fn options(
         pager: pager.split_whitespace().map(str::to_owned).collect(),
         clipboard: (*config.top.clipboard_command).clone(),
         settings: settings(config),
+        // A recording is shown as it was made, and leaves nothing behind.
+        state: if args.replay.is_some() { None } else { kept(environment) },
         folder: std::env::current_dir().unwrap_or_default(),
         commands: subcommands(),
     })
+}
+
+/// The user's folder for what stays from one session to the next.
+fn kept(environment: &Environment) -> Option<PathBuf> {
+    let absolute = |name| environment.path(name).filter(|path| path.is_absolute());
+    let folder = absolute("XDG_STATE_HOME");
+    let folder = folder.or_else(|| Some(absolute("HOME")?.join(".local/state")));
+    Some(folder?.join("orx"))
 }
 
 /// The settings that this process found, as `orx config show --origin` prints them.

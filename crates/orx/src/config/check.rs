@@ -85,6 +85,12 @@ fn check_context(context: &ContextConfig) -> Result<(), String> {
     if context.urls.len() > URLS {
         return Err(format!("it has at most {URLS} `urls`"));
     }
+    if let Some(color) = &context.color
+        && orx_top::ContextColor::named(color).is_none()
+    {
+        let names = orx_top::ContextColor::NAMES.join(", ");
+        return Err(format!("`color` must be {names} or `#rrggbb`, found `{color}`"));
+    }
     context.urls().iter().try_for_each(|url| ServerUrl::parse(url).map(drop))
 }
 

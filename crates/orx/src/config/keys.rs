@@ -367,6 +367,9 @@ pub(crate) struct ContextConfig {
     /// In `orx top`, each change of several things asks for their number.
     #[serde(default)]
     pub(crate) protected: bool,
+    /// In `orx top`, the colour behind its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) color: Option<String>,
 }
 
 impl ContextConfig {
