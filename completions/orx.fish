@@ -1254,29 +1254,31 @@ complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcomma
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from fence" -l no-input -d 'Never ask for confirmation'
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from fence" -l no-start -d 'Do not start a server if none runs'
 complete -c orx -n "__fish_orx_using_subcommand worker; and __fish_seen_subcommand_from fence" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status step-down" -s c -l context -d 'Context in the configuration file to use' -r
-complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status step-down" -l url -d 'Server to connect to' -r
-complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status step-down" -l config -d 'Configuration file' -r -F
-complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status step-down" -s o -l output -d 'Output format' -r -f -a "table\t''
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status nodes drain step-down" -s c -l context -d 'Context in the configuration file to use' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status nodes drain step-down" -l url -d 'Server to connect to' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status nodes drain step-down" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status nodes drain step-down" -s o -l output -d 'Output format' -r -f -a "table\t''
 wide\t''
 json\t''
 jsonl\t''
 tsv\t''
 id\t''"
-complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status step-down" -l fields -d 'Print only these columns or JSON fields' -r
-complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status step-down" -l color -d 'When to print colours' -r -f -a "auto\t''
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status nodes drain step-down" -l fields -d 'Print only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status nodes drain step-down" -l color -d 'When to print colours' -r -f -a "auto\t''
 always\t''
 never\t''"
-complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status step-down" -l time -d 'How to print times: relative, local, utc or unix' -r
-complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status step-down" -l tz -d 'Time zone for times that you type and that orx prints' -r
-complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status step-down" -l no-header -d 'Do not print the names of columns'
-complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status step-down" -l quiet -d 'Print only data and errors'
-complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status step-down" -s v -l verbose -d 'Print more details'
-complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status step-down" -l no-input -d 'Never ask for confirmation'
-complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status step-down" -l no-start -d 'Do not start a server if none runs'
-complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status step-down" -s h -l help -d 'Print help'
-complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status step-down" -f -a "status" -d 'Show counts, workers, nodes, and what needs attention'
-complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status step-down" -f -a "step-down" -d 'Ask the leader to step down, so that another node leads'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status nodes drain step-down" -l time -d 'How to print times: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status nodes drain step-down" -l tz -d 'Time zone for times that you type and that orx prints' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status nodes drain step-down" -l no-header -d 'Do not print the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status nodes drain step-down" -l quiet -d 'Print only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status nodes drain step-down" -s v -l verbose -d 'Print more details'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status nodes drain step-down" -l no-input -d 'Never ask for confirmation'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status nodes drain step-down" -l no-start -d 'Do not start a server if none runs'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status nodes drain step-down" -s h -l help -d 'Print help'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status nodes drain step-down" -f -a "status" -d 'Show counts, workers, nodes, and what needs attention'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status nodes drain step-down" -f -a "nodes" -d 'List the nodes'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status nodes drain step-down" -f -a "drain" -d 'Drain a node: another node leads, and its workers move to other nodes'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and not __fish_seen_subcommand_from status nodes drain step-down" -f -a "step-down" -d 'Ask the leader to step down, so that another node leads'
 complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -s c -l context -d 'Context in the configuration file to use' -r
 complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -l url -d 'Server to connect to' -r
 complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -l config -d 'Configuration file' -r -F
@@ -1298,6 +1300,52 @@ complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcomm
 complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -l no-input -d 'Never ask for confirmation'
 complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -l no-start -d 'Do not start a server if none runs'
 complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from nodes" -s c -l context -d 'Context in the configuration file to use' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from nodes" -l url -d 'Server to connect to' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from nodes" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from nodes" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from nodes" -l fields -d 'Print only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from nodes" -l color -d 'When to print colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from nodes" -l time -d 'How to print times: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from nodes" -l tz -d 'Time zone for times that you type and that orx prints' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from nodes" -l no-header -d 'Do not print the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from nodes" -l quiet -d 'Print only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from nodes" -s v -l verbose -d 'Print more details'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from nodes" -l no-input -d 'Never ask for confirmation'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from nodes" -l no-start -d 'Do not start a server if none runs'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from nodes" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from drain" -l reason -d 'Reason, recorded with the change' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from drain" -l timeout -d 'Stop waiting after this time; the node goes on draining' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from drain" -s c -l context -d 'Context in the configuration file to use' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from drain" -l url -d 'Server to connect to' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from drain" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from drain" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from drain" -l fields -d 'Print only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from drain" -l color -d 'When to print colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from drain" -l time -d 'How to print times: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from drain" -l tz -d 'Time zone for times that you type and that orx prints' -r
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from drain" -l undo -d 'Take the drain back'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from drain" -l wait -d 'Wait until the node is drained'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from drain" -l no-header -d 'Do not print the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from drain" -l quiet -d 'Print only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from drain" -s v -l verbose -d 'Print more details'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from drain" -l no-input -d 'Never ask for confirmation'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from drain" -l no-start -d 'Do not start a server if none runs'
+complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from drain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from step-down" -l reason -d 'Reason, recorded with the change' -r
 complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from step-down" -s c -l context -d 'Context in the configuration file to use' -r
 complete -c orx -n "__fish_orx_using_subcommand cluster; and __fish_seen_subcommand_from step-down" -l url -d 'Server to connect to' -r

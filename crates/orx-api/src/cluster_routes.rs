@@ -1,17 +1,20 @@
-//! The route that asks the leader to step down.
+//! Routes that ask the leader to step down, and that drain and resume nodes.
 
 use axum::extract::State;
 use axum::response::Response;
 use orx_model::Problem;
-use orx_model::wire::{StepDownAnswer, StepDownRequest, path};
+use orx_model::wire::{NodeDrainAnswer, NodeDrainRequest, StepDownAnswer, StepDownRequest, path};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::App;
-use crate::extract::{AdminCaller, HandlerResult, JsonBody, ok};
+use crate::extract::{AdminCaller, HandlerResult, JsonBody, PathParam, ok};
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(step_down))
+    OpenApiRouter::new()
+        .routes(routes!(step_down))
+        .routes(routes!(drain_node))
+        .routes(routes!(resume_node))
 }
 
 /// Ask the leader to step down, so that another node leads.
@@ -29,4 +32,43 @@ async fn step_down(
     JsonBody(request): JsonBody<StepDownRequest>,
 ) -> HandlerResult<Response> {
     Ok(ok(&app.panel.step_down(&caller, request).await?))
+}
+
+/// Drain a node: another node leads, and the workers that are connected to it move to other nodes. It
+/// answers requests as before, except that it is not ready. The drain ends with the node's process.
+#[utoipa::path(
+    post, path = path::NODE_DRAIN, tag = "admin", request_body = NodeDrainRequest,
+    params(("node" = String, Path, description = "a name, or the first digits of an incarnation")),
+    responses(
+        (status = 200, body = NodeDrainAnswer, description = "the node as it is now"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
+    ),
+)]
+async fn drain_node(
+    State(app): State<App>,
+    AdminCaller(caller): AdminCaller,
+    PathParam(node): PathParam,
+    JsonBody(request): JsonBody<NodeDrainRequest>,
+) -> HandlerResult<Response> {
+    Ok(ok(&app.panel.drain_node(&caller, &node, request).await?))
+}
+
+/// Take back the drain of a node.
+#[utoipa::path(
+    post, path = path::NODE_RESUME, tag = "admin", request_body = NodeDrainRequest,
+    params(("node" = String, Path, description = "a name, or the first digits of an incarnation")),
+    responses(
+        (status = 200, body = NodeDrainAnswer, description = "the node as it is now"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
+    ),
+)]
+async fn resume_node(
+    State(app): State<App>,
+    AdminCaller(caller): AdminCaller,
+    PathParam(node): PathParam,
+    JsonBody(request): JsonBody<NodeDrainRequest>,
+) -> HandlerResult<Response> {
+    Ok(ok(&app.panel.resume_node(&caller, &node, request).await?))
 }

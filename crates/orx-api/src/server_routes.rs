@@ -41,7 +41,7 @@ async fn healthz() -> &'static str {
 }
 
 /// Whether the node is ready: the store accepts writes, the links to workers and other nodes are
-/// connected, and the node does not stop. The answer names each link and since when it is connected.
+/// connected, and the node neither stops nor drains. The answer names each link and since when it is connected.
 #[utoipa::path(
     get, path = wire::path::READYZ, tag = "server", security(()),
     responses(
@@ -52,6 +52,7 @@ async fn healthz() -> &'static str {
 )]
 async fn readyz(State(app): State<App>) -> HandlerResult<String> {
     app.panel.check_condition()?;
+    app.panel.check_drain()?;
     let links = app.panel.check_links()?;
     app.access.store_check.check(&app.panel).await?;
     Ok(format!("ok\n{links}"))

@@ -9,9 +9,9 @@ use orx_model::schedule::wire::{
 use orx_model::token::{self, RevokeAnswer, RevokeRequest, TokenList, TokenMade, TokenRequest};
 use orx_model::wire::{
     AuditPage, AuditQuery, ChangeAnswer, ChangeRequest, ClusterStatus, DeadLetterPage,
-    EnqueueAnswer, EnqueueRequest, JobDetail, JobPage, ListQuery, Overview, QueueList, QueueOrder,
-    QueueView, ResultAnswer, StepDownAnswer, StepDownRequest, WorkerDetail, WorkerList,
-    WorkersOrderAnswer, WorkersOrderRequest, path,
+    EnqueueAnswer, EnqueueRequest, JobDetail, JobPage, ListQuery, NodeDrainAnswer,
+    NodeDrainRequest, Overview, QueueList, QueueOrder, QueueView, ResultAnswer, StepDownAnswer,
+    StepDownRequest, WorkerDetail, WorkerList, WorkersOrderAnswer, WorkersOrderRequest, path,
 };
 use reqwest::Method;
 
@@ -108,6 +108,32 @@ impl Client {
     /// Any [`ClientError`](crate::ClientError).
     pub async fn step_down(&self, request: &StepDownRequest) -> Result<StepDownAnswer> {
         self.once(Method::POST, path::STEP_DOWN, |call| call.json(request)).await
+    }
+
+    /// Drains a node.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
+    pub async fn drain_node(
+        &self,
+        node: &str,
+        request: &NodeDrainRequest,
+    ) -> Result<NodeDrainAnswer> {
+        let route = fill(path::NODE_DRAIN, "{node}", node);
+        self.repeated(Method::POST, &route, |call| call.json(request)).await
+    }
+
+    /// Takes back the drain of a node.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
+    pub async fn resume_node(
+        &self,
+        node: &str,
+        request: &NodeDrainRequest,
+    ) -> Result<NodeDrainAnswer> {
+        let route = fill(path::NODE_RESUME, "{node}", node);
+        self.repeated(Method::POST, &route, |call| call.json(request)).await
     }
 
     /// Pauses a queue.

@@ -12,6 +12,7 @@ mod follow;
 mod key;
 mod links;
 mod live;
+mod node_drain;
 mod nodes;
 mod queues;
 mod schedules;

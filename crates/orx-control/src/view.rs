@@ -385,6 +385,8 @@ mod zone_tests {
             zone_version: zones.map(str::to_owned),
             leads: false,
             live,
+            drain: None,
+            draining_since: None,
             started_at: Timestamp::default(),
             seen_at: Timestamp::default(),
         }

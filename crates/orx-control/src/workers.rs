@@ -1,4 +1,4 @@
-//! Workers: views, and the directives of people to them. Views of nodes too.
+//! Workers: views, and the directives of people to them.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -6,8 +6,8 @@ use orx_model::event::{Event, KnownEvent, WorkerRef};
 use orx_model::message::{Message, WorkerDirective};
 use orx_model::text::nearest;
 use orx_model::wire::{
-    AuditAction, NodeView, V, WorkerAttempt, WorkerCommand, WorkerDetail, WorkerList,
-    WorkerOrdered, WorkerView, WorkersOrderAnswer, WorkersOrderRequest,
+    AuditAction, V, WorkerAttempt, WorkerCommand, WorkerDetail, WorkerList, WorkerOrdered,
+    WorkerView, WorkersOrderAnswer, WorkersOrderRequest,
 };
 use orx_model::{Code, Incarnation, Problem, limits};
 use orx_store::WorkerRecord;
@@ -18,7 +18,7 @@ use crate::{Caller, ControlPanel, Result, Scope, store_problem};
 /// Most workers of one request.
 const ORDER_MAX: usize = 1_000;
 /// Fewest digits of an incarnation that name a worker.
-const PREFIX_MIN: usize = 4;
+pub(crate) const PREFIX_MIN: usize = 4;
 
 impl ControlPanel {
     /// All registered workers.
@@ -205,25 +205,6 @@ impl ControlPanel {
         let workers = targets.into_iter().zip(done).map(ordered).collect();
         Ok(WorkersOrderAnswer { v: V, dry_run: request.dry_run, workers })
     }
-
-    pub(crate) async fn node_views(&self) -> Result<Vec<NodeView>> {
-        let now = self.now();
-        let leader = self.store().leader(now).await.map_err(store_problem)?;
-        let leader = leader.map(|(term, _)| term.node);
-        let nodes = self.store().nodes(now).await.map_err(store_problem)?;
-        let view = |node: orx_store::NodeRecord| NodeView {
-            leads: leader == Some(node.report.node),
-            live: node.silent.as_millis() < u128::from(self.inner.settings.node_lives_ms),
-            node: node.report.node,
-            name: node.report.name,
-            url: node.report.url,
-            version: node.report.version,
-            zone_version: node.report.zone_version,
-            started_at: node.report.started_at,
-            seen_at: node.seen_at,
-        };
-        Ok(nodes.into_iter().map(view).collect())
-    }
 }
 
 /// The workers that a name or the digits of an incarnation match. Of several with one name, only the
@@ -250,6 +231,6 @@ fn no_worker(all: &[WorkerView], reference: &str) -> Problem {
     }
 }
 
-fn shown_part(text: &str) -> String {
+pub(crate) fn shown_part(text: &str) -> String {
     text.chars().take(80).collect()
 }

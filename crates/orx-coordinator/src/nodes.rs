@@ -53,6 +53,7 @@ pub(crate) async fn heartbeat(
             biased;
             () = context.wakes.nodes.notified() => written = None,
             () = context.wakes.peers.notified() => {}
+            () = context.wakeups.wait_for_own_row() => {}
             () = tokio::time::sleep(wait) => {}
         }
     }
@@ -79,19 +80,40 @@ async fn read_peers(
         // Every node reads the same rows, so this event is not sent to other nodes.
         context.wakeups.feed().publish_from(node, vec![Event::new(at, event)]);
     }
+    // A node without a row has not written it yet, or was taken for lost: a drain ends with the row.
+    let own = nodes.iter().find(|node| node.report.node == context.node);
+    let drains = own.is_some_and(|node| node.draining_since.is_some());
+    let changed = context.wakeups.set_draining(drains);
     let others = nodes
         .into_iter()
         .filter(|node| node.silent < lives && node.report.node != context.node)
         .filter_map(|node| Some(Peer { node: node.report.node, url: node.report.url? }));
     let leader = context.lead.leader().map(|term| term.node);
+    let new_leader = leader != peers.get().leader;
     peers.set(PeerList { peers: others.collect(), leader });
+    if changed || drains && new_leader {
+        if changed {
+            tracing::info!(drains, "the drain of this node changed");
+        }
+        // The answers to their heartbeats move them.
+        let workers = context.worker_table().workers();
+        let heartbeat = |worker| (worker, Message::Heartbeat {});
+        context.post.send(workers.into_iter().map(heartbeat), context.now().wall);
+    }
     Ok(())
 }
 
-/// The nodes of the last read, and whether each was alive.
+/// The nodes of the last read.
 #[derive(Debug, Default)]
 struct SeenNodes {
-    nodes: Option<BTreeMap<Incarnation, (Name, bool)>>,
+    nodes: Option<BTreeMap<Incarnation, SeenNode>>,
+}
+
+#[derive(Debug, Clone)]
+struct SeenNode {
+    name: Name,
+    alive: bool,
+    drains: bool,
 }
 
 impl SeenNodes {
@@ -102,28 +124,34 @@ impl SeenNodes {
         rows: &[NodeRecord],
         lives: Duration,
     ) -> Vec<(Incarnation, Name, NodeEvent)> {
-        let found: BTreeMap<Incarnation, (Name, bool)> = rows
+        let found: BTreeMap<Incarnation, SeenNode> = rows
             .iter()
             .map(|row| {
                 let alive = row.report.node == own || row.silent < lives;
-                (row.report.node, (row.report.name.clone(), alive))
+                let (name, drains) = (row.report.name.clone(), row.draining_since.is_some());
+                (row.report.node, SeenNode { name, alive, drains })
             })
             .collect();
         let is_first = self.nodes.is_none();
         let before = self.nodes.take().unwrap_or_default();
         let mut changes = Vec::new();
-        for (node, (name, alive)) in &found {
-            let was_alive = before.get(node).is_some_and(|(_, alive)| *alive);
-            let change = match (was_alive, *alive) {
-                (false, true) if !is_first || *node == own => NodeEvent::Joined,
-                (true, false) => NodeEvent::Lost,
-                (false, _) | (true, true) => continue,
+        for (node, now) in &found {
+            let was = before.get(node);
+            let change = match (was.is_some_and(|was| was.alive), now.alive) {
+                (false, true) if !is_first || *node == own => Some(NodeEvent::Joined),
+                (true, false) => Some(NodeEvent::Lost),
+                (false, _) | (true, true) => None,
             };
-            changes.push((*node, name.clone(), change));
+            changes.extend(change.map(|change| (*node, now.name.clone(), change)));
+            let change = match (was.is_some_and(|was| was.drains), now.drains) {
+                (false, true) if !is_first => Some(NodeEvent::Drains),
+                (true, false) => Some(NodeEvent::Resumes),
+                (false, _) | (true, true) => None,
+            };
+            changes.extend(change.map(|change| (*node, now.name.clone(), change)));
         }
-        let gone =
-            before.into_iter().filter(|(node, (_, alive))| *alive && !found.contains_key(node));
-        changes.extend(gone.map(|(node, (name, _))| (node, name, NodeEvent::Left)));
+        let gone = before.into_iter().filter(|(node, was)| was.alive && !found.contains_key(node));
+        changes.extend(gone.map(|(node, was)| (node, was.name, NodeEvent::Left)));
         self.nodes = Some(found);
         changes
     }
@@ -210,7 +238,23 @@ mod tests {
             zone_version: None,
             started_at: Timestamp::default(),
         };
-        NodeRecord { report, seen_at: Timestamp::default(), silent: Duration::from_secs(silent) }
+        let silent = Duration::from_secs(silent);
+        NodeRecord { report, seen_at: Timestamp::default(), silent, draining_since: None }
+    }
+
+    #[test]
+    fn a_drain_and_its_end_are_reported_once_each() {
+        let mut seen = SeenNodes::default();
+        let mut look = |drains: bool| {
+            let draining_since = drains.then(Timestamp::default);
+            let rows = [row(OWN, 0), NodeRecord { draining_since, ..row(OTHER, 0) }];
+            let changes = seen.changes(OWN, &rows, LIVES);
+            changes.into_iter().map(|(node, _, change)| (node, change)).collect::<Vec<_>>()
+        };
+        assert_eq!(look(true), [(OWN, NodeEvent::Joined)]);
+        assert_eq!(look(false), [(OTHER, NodeEvent::Resumes)]);
+        assert_eq!(look(true), [(OTHER, NodeEvent::Drains)]);
+        assert_eq!(look(true), []);
     }
 
     #[test]

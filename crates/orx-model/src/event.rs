@@ -309,6 +309,10 @@ pub enum NodeEvent {
     },
     /// It no longer leads.
     Follows,
+    /// It drains: it leads no more, and its workers move to other nodes.
+    Drains,
+    /// Its drain was taken back.
+    Resumes,
 }
 
 names! {

@@ -448,6 +448,9 @@ pub struct HeartbeatAnswer {
     /// URL of the leader, for a worker whose inbox is at another node. `None`: this node, or no leader.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader: Option<String>,
+    /// The node that answers drains: the worker moves to another node, the leader if it is named.
+    #[serde(default)]
+    pub node_drains: bool,
     /// In the response to the registration of a new incarnation only: the secret that the worker sends
     /// from then on in the header `orx-worker-secret`. No other response contains it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

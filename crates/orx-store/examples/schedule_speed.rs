@@ -36,8 +36,10 @@ async fn main() -> Result<(), Failed> {
     };
     let store = open(&wanted, folder.path()).await?;
     let request = LeadRequest { node: Incarnation(1), ttl: Duration::from_secs(1 << 20), above: 0 };
-    let (Lead::Leading(term) | Lead::Following { leader: term, .. }) =
-        store.lead(request, NOW).await?;
+    let term = match store.lead(request, NOW).await? {
+        Lead::Leading(term) | Lead::Following { leader: term, .. } => term,
+        Lead::Barred => return Err("this node drains".into()),
+    };
 
     let records = (0..SCHEDULES).map(record).collect::<Result<Vec<_>, Failed>>()?;
     let started = Instant::now();

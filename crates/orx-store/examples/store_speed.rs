@@ -158,9 +158,10 @@ async fn drain(store: &Arc<dyn Store>, jobs: usize, workers: usize) -> Result<f6
 
 async fn lead(store: &Arc<dyn Store>) -> Result<Term, Failed> {
     let request = LeadRequest { node: Incarnation(1), ttl: Duration::from_secs(1 << 20), above: 0 };
-    let (Lead::Leading(term) | Lead::Following { leader: term, .. }) =
-        store.lead(request, NOW).await?;
-    Ok(term)
+    match store.lead(request, NOW).await? {
+        Lead::Leading(term) | Lead::Following { leader: term, .. } => Ok(term),
+        Lead::Barred => Err("this node drains".into()),
+    }
 }
 
 async fn claim(

@@ -40,6 +40,8 @@ pub enum Lead {
         /// Time until its lease expires unless it renews it.
         left: Duration,
     },
+    /// No node leads, and this node may not: it drains.
+    Barred,
 }
 
 /// A coordinator, as it reports itself.
@@ -68,6 +70,8 @@ pub struct NodeRecord {
     pub seen_at: Timestamp,
     /// Time since the last report, by the clock of the store.
     pub silent: Duration,
+    /// Since when the node drains. `None`: it does not.
+    pub draining_since: Option<Timestamp>,
 }
 
 /// The leader's lease, and the nodes that can hold it.
@@ -75,7 +79,7 @@ pub struct NodeRecord {
 pub trait Leases: Send + Sync {
     /// Durable. Acquires the leader's lease if it is free or expired, and renews the node's own. A new
     /// epoch is above every earlier one, above [`LeadRequest::above`], and above the seconds since
-    /// 1970.
+    /// 1970. A node that drains renews its lease, and acquires none.
     ///
     /// # Errors
     /// [`StoreError::Moved`] if several nodes share the store and it has moved.
@@ -89,8 +93,12 @@ pub trait Leases: Send + Sync {
     /// The leader, and the time until its lease expires without renewal. `None` without a leader.
     async fn leader(&self, now: Timestamp) -> Result<Option<(Term, Duration)>>;
 
-    /// Advisory. Inserts the node, or replaces the row with the same incarnation.
+    /// Advisory. Inserts the node, or replaces the report in the row with the same incarnation.
     async fn put_node(&self, node: NodeReport, now: Timestamp) -> Result<()>;
+
+    /// Durable. Starts or ends the drain of a node; returns whether that changed anything. The drain ends
+    /// with the node's row.
+    async fn drain_node(&self, node: Incarnation, drain: bool, now: Timestamp) -> Result<bool>;
 
     /// Ordered by name, then incarnation.
     async fn nodes(&self, now: Timestamp) -> Result<Vec<NodeRecord>>;

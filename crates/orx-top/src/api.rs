@@ -12,8 +12,8 @@ use orx_model::schedule::wire::{
 use orx_model::wire::live::LiveEvent;
 use orx_model::wire::{
     AuditPage, AuditQuery, ChangeAnswer, ChangeRequest, ClusterStatus, DeadLetterPage, JobDetail,
-    JobPage, ListQuery, LogEvent, QueueList, QueueOrder, QueueView, WorkerDetail, WorkerList,
-    WorkersOrderAnswer, WorkersOrderRequest,
+    JobPage, ListQuery, LogEvent, NodeDrainAnswer, NodeDrainRequest, QueueList, QueueOrder,
+    QueueView, WorkerDetail, WorkerList, WorkersOrderAnswer, WorkersOrderRequest,
 };
 use orx_model::{JobId, Name};
 use serde::{Deserialize, Serialize};
@@ -55,6 +55,15 @@ pub enum Request {
     DeleteDead(ChangeRequest),
     /// Drains, resumes or fences workers.
     OrderWorkers(WorkersOrderRequest),
+    /// Drains a node, or takes its drain back.
+    DrainNode {
+        /// Its incarnation.
+        node: String,
+        /// Whether it drains from now on.
+        drains: bool,
+        /// Reason and sender.
+        request: NodeDrainRequest,
+    },
     /// Pauses a queue.
     PauseQueue(Name, QueueOrder),
     /// Resumes a queue.
@@ -89,7 +98,8 @@ impl Request {
             | Self::RetryDead(change)
             | Self::DeleteDead(change) => !change.dry_run,
             Self::OrderWorkers(order) => !order.dry_run,
-            Self::PauseQueue(..)
+            Self::DrainNode { .. }
+            | Self::PauseQueue(..)
             | Self::ResumeQueue(..)
             | Self::PauseSchedule(..)
             | Self::ResumeSchedule(..)
@@ -127,6 +137,8 @@ pub enum Answer {
     Changed(ChangeAnswer),
     /// To [`Request::OrderWorkers`].
     Ordered(WorkersOrderAnswer),
+    /// To [`Request::DrainNode`].
+    Node(Box<NodeDrainAnswer>),
     /// To [`Request::PauseQueue`] and [`Request::ResumeQueue`].
     Queue(Box<QueueView>),
     /// To [`Request::PauseSchedule`] and [`Request::ResumeSchedule`].

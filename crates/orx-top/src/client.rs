@@ -56,6 +56,12 @@ impl ClientCommands {
             Request::RetryDead(change) => Answer::Changed(client.retry_dead(change).await?),
             Request::DeleteDead(change) => Answer::Changed(client.delete_dead(change).await?),
             Request::OrderWorkers(order) => Answer::Ordered(client.order_workers(order).await?),
+            Request::DrainNode { node, drains: true, request } => {
+                Answer::Node(Box::new(client.drain_node(node, request).await?))
+            }
+            Request::DrainNode { node, drains: false, request } => {
+                Answer::Node(Box::new(client.resume_node(node, request).await?))
+            }
             Request::PauseQueue(name, order) => {
                 Answer::Queue(Box::new(client.pause_queue(name.as_str(), order).await?))
             }

@@ -174,6 +174,8 @@ pub(crate) fn cluster() -> ClusterStatus {
         zone_version: Some("2025b".to_owned()),
         leads,
         live: true,
+        drain: None,
+        draining_since: None,
         started_at: now().saturating_sub(Duration::from_secs(86_400)),
         seen_at: now().saturating_sub(Duration::from_secs(1)),
     };

@@ -143,6 +143,8 @@ pub(crate) enum Scope {
     Queues,
     /// On the list of workers.
     Workers,
+    /// On the list of nodes.
+    Nodes,
     /// On the dead letters.
     Dead,
     /// Where something can be deleted.
@@ -215,6 +217,7 @@ pub(crate) static BINDINGS: &[Binding] = &[
     write(Action::Pause, "pause", &["p"], Scope::Queues, "pause/resume", "pause the queue, or resume it"),
     write(Action::Trigger, "trigger", &["t"], Scope::Schedules, "trigger", "run the schedule's job now"),
     write(Action::Drain, "drain", &["d"], Scope::Workers, "drain", "drain the worker, or take the drain back"),
+    write(Action::Drain, "drain", &["d"], Scope::Nodes, "drain", "drain the node, or take the drain back"),
     write(Action::Delete, "delete", &["x"], Scope::Deletes, "delete", "delete: what is marked, else what is under the cursor"),
     bind(Action::NextBox, "next-box", &["Tab"], Scope::Overview, "next box", "go to the next box"),
     bind(Action::PreviousBox, "previous-box", &["Shift-Tab"], Scope::Overview, "", "go to the box before"),

@@ -42,6 +42,9 @@ struct WakeupState {
     condition: watch::Sender<(Condition, bool)>,
     /// The epoch whose leader was asked to step down last.
     step_down: watch::Sender<Option<u64>>,
+    /// Whether this node drains.
+    draining: watch::Sender<bool>,
+    own_row: Notify,
     links: Links,
     feed: Feed,
     /// Sequence number of the last event received from each other node.
@@ -103,6 +106,8 @@ impl Wakeups {
             due: AtomicI64::new(i64::MAX),
             condition: watch::Sender::new((Condition::Well, false)),
             step_down: watch::Sender::new(None),
+            draining: watch::Sender::new(false),
+            own_row: Notify::new(),
             links: Links::default(),
             feed,
             others: Mutex::default(),
@@ -301,6 +306,36 @@ impl Wakeups {
         let mut asked = self.inner.step_down.subscribe();
         // It fails only without a sender, and `self` holds the sender.
         let _ = asked.wait_for(|asked| *asked == Some(epoch)).await;
+    }
+
+    /// The row of a node in the store changed, maybe this node's own.
+    pub fn node_rows(&self) {
+        self.inner.own_row.notify_one();
+        self.nodes();
+    }
+
+    /// Waits for a call of [`Self::node_rows`]; an earlier call is not missed. For one waiter.
+    pub async fn wait_for_own_row(&self) {
+        self.inner.own_row.notified().await;
+    }
+
+    /// Records whether this node drains, as its row in the store says; returns whether that changed.
+    pub fn set_draining(&self, draining: bool) -> bool {
+        let set = |was: &mut bool| std::mem::replace(was, draining) != draining;
+        self.inner.draining.send_if_modified(set)
+    }
+
+    /// Whether this node drains.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        *self.inner.draining.borrow()
+    }
+
+    /// Resolves once this node drains.
+    pub async fn until_draining(&self) {
+        let mut draining = self.inner.draining.subscribe();
+        // It fails only without a sender, and `self` holds the sender.
+        let _ = draining.wait_for(|draining| *draining).await;
     }
 
     /// A node joined or left, or the leader stepped down.

@@ -117,6 +117,8 @@ async fn the_document_describes_exactly_the_routes_there_are() {
         path::NODE_PUBLISH,
         path::CLUSTER,
         path::STEP_DOWN,
+        path::NODE_DRAIN,
+        path::NODE_RESUME,
         path::AUDIT,
         path::OVERVIEW,
         path::QUEUE_PAUSE,

@@ -202,6 +202,12 @@ impl WorkerTable {
         Reconciled { answer, acknowledge }
     }
 
+    /// All workers of this table.
+    #[must_use]
+    pub(crate) fn workers(&self) -> Vec<Incarnation> {
+        self.entries.keys().copied().collect()
+    }
+
     /// The worker stopped or was lost.
     pub(crate) fn remove(&mut self, worker: Incarnation) {
         self.entries.remove(&worker);
@@ -226,6 +232,17 @@ impl WorkerTable {
             ..HeartbeatAnswer::default()
         }
     }
+}
+
+/// The directive that a worker gets: the one in its row, else a drain while its node drains and the worker
+/// runs in the same process, so that it cannot move to another node.
+#[must_use]
+pub(crate) fn effective_directive(
+    stored: Option<WorkerDirective>,
+    hosted: bool,
+    node_drains: bool,
+) -> Option<WorkerDirective> {
+    stored.or_else(|| (hosted && node_drains).then_some(WorkerDirective::Drain))
 }
 
 /// The outcome of an attempt that a worker had when it stopped in good order.
@@ -309,6 +326,15 @@ mod tests {
         worker_table.update(beat, now);
         let claimed = BTreeMap::new();
         worker_table.heartbeat(beat, &[attempt(live)], None, &claimed, now).answer.asked.len()
+    }
+
+    #[test]
+    fn a_worker_drains_with_the_node_whose_process_it_shares() {
+        use WorkerDirective::{Drain, Fence};
+        assert_eq!(effective_directive(None, true, true), Some(Drain));
+        assert_eq!(effective_directive(None, false, true), None, "it moves to another node");
+        assert_eq!(effective_directive(None, true, false), None);
+        assert_eq!(effective_directive(Some(Fence), true, true), Some(Fence));
     }
 
     #[test]

@@ -218,6 +218,9 @@ impl Answering {
         for (call, put) in known.into_iter().zip(puts) {
             let answer = match put {
                 Ok(WorkerPut::Stored(directive)) => {
+                    let drains = self.context.wakeups.is_draining();
+                    let hosted = call.secret.is_none();
+                    let directive = plan::effective_directive(directive, hosted, drains);
                     let live = by_worker.remove(&call.request.worker()).unwrap_or_default();
                     self.answer(&call.request, directive, &live, now).await
                 }
@@ -380,6 +383,7 @@ impl Answering {
             if self.context.term().is_none() {
                 answer.leader = self.peers.leader_url();
             }
+            answer.node_drains = self.context.wakeups.is_draining();
             answer
         });
         // The caller may have disconnected.

@@ -137,6 +137,14 @@ impl Election {
                     Role::Following { .. } => Turn::Same,
                 }
             }
+            Lead::Barred => {
+                self.role = Role::Following { leader: None };
+                self.ask_at = now + FOLLOW;
+                match before {
+                    Role::Leading { .. } => Turn::Lost,
+                    Role::Following { .. } => Turn::Same,
+                }
+            }
         }
     }
 
@@ -224,6 +232,17 @@ mod tests {
         assert_eq!(election.answered(at(0), at(27), renewed), Turn::Won(term(ME, 5)));
         assert_eq!(election.leads(at(27)), None);
         assert_eq!(election.answered(at(28), at(28), renewed), Turn::Won(term(ME, 5)));
+    }
+
+    #[test]
+    fn a_node_that_may_not_lead_follows_and_asks_who_leads() {
+        let mut election = won();
+        assert_eq!(election.answered(at(26), at(26), Lead::Barred), Turn::Lost);
+        assert_eq!((election.leads(at(26)), election.ask_at()), (None, at(26) + FOLLOW));
+        assert_eq!(election.answered(at(31), at(31), Lead::Barred), Turn::Same);
+        let answer = Lead::Following { leader: term(OTHER, 6), left: at(30) };
+        assert_eq!(election.answered(at(32), at(32), answer), Turn::Same);
+        assert_eq!(election.leader(at(32)), Some(term(OTHER, 6)));
     }
 
     #[test]

@@ -116,12 +116,19 @@ impl Leader {
                 None => std::future::pending().await,
             }
         };
+        let drains = async {
+            match term {
+                Some(_) => wakeups.until_draining().await,
+                None => std::future::pending().await,
+            }
+        };
         let duties = &mut self.duties;
         tokio::select! {
             biased;
             Some(ended) = duties.join_next() => LeaderEvent::Duty(joined(ended)),
             () = over => LeaderEvent::TrustOver,
             () = step_down => LeaderEvent::StepDown,
+            () = drains => LeaderEvent::StepDown,
             () = self.context.wakes.leader.notified() => LeaderEvent::Woken,
             () = tokio::time::sleep(ask) => LeaderEvent::Ask,
         }
@@ -263,7 +270,13 @@ impl Leader {
         let Some(term) = self.term else { return };
         tracing::info!(epoch = term.epoch, "asked to step down: following");
         self.follow().await;
-        self.election.stand_back(self.context.now().mono);
+        let now = self.context.now().mono;
+        if self.context.wakeups.is_draining() {
+            // The store gives it no lease. It asks soon, because it has to tell its workers who leads.
+            self.election.over(now);
+        } else {
+            self.election.stand_back(now);
+        }
         self.context.lead.set(None, None);
         if let Err(error) = self.context.store.step_down(term).await {
             tracing::warn!(%error, "the lease was not released: it ends by itself");

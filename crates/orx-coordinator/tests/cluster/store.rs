@@ -437,6 +437,7 @@ slow!(Leases {
     fn remove_nodes(nodes: Vec<Incarnation>) -> ();
     now fn leader() -> Option<(Term, Duration)>;
     now fn put_node(node: NodeReport) -> ();
+    now fn drain_node(node: Incarnation, drain: bool) -> bool;
     now fn nodes() -> Vec<NodeRecord>;
 }
     async fn lead(&self, request: LeadRequest, _now: Timestamp) -> Result<Lead> {

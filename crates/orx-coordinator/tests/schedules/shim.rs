@@ -195,6 +195,7 @@ pass!(Leases {
     fn step_down(term: Term) -> bool;
     fn leader(now: Timestamp) -> Option<(Term, std::time::Duration)>;
     fn put_node(node: NodeReport, now: Timestamp) -> ();
+    fn drain_node(node: Incarnation, drain: bool, now: Timestamp) -> bool;
     fn nodes(now: Timestamp) -> Vec<NodeRecord>;
     fn remove_nodes(nodes: Vec<Incarnation>) -> ();
 });

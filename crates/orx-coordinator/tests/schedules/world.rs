@@ -92,7 +92,7 @@ pub(crate) fn take_lead(store: &Shim, node: u128, at: Timestamp) -> Term {
     let request = LeadRequest { node: Incarnation(node), ttl, above: 0 };
     match done(store.lead(request, at)).expect("an answer") {
         Lead::Leading(term) => term,
-        Lead::Following { .. } => panic!("another leads"),
+        other => panic!("{other:?}"),
     }
 }
 

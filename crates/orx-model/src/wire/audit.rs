@@ -45,6 +45,10 @@ names! {
         BackfillSchedule = "backfill_schedule",
         /// The leader was asked to step down.
         StepDown = "step_down",
+        /// A node was drained.
+        DrainNode = "drain_node",
+        /// A drained node was resumed.
+        ResumeNode = "resume_node",
         /// A token was created.
         CreateToken = "create_token",
         /// Tokens were revoked.

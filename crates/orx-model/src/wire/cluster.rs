@@ -163,10 +163,62 @@ pub struct NodeView {
     pub leads: bool,
     /// Whether its heartbeat is recent.
     pub live: bool,
+    /// How far its drain is; absent unless it drains.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<NodeDrain>,
+    /// Since when it drains; absent unless it drains.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draining_since: Option<Timestamp>,
     /// When it started.
     pub started_at: Timestamp,
     /// When its last heartbeat arrived.
     pub seen_at: Timestamp,
+}
+
+names! {
+    /// How far the drain of a node is.
+    #[derive(utoipa::ToSchema)]
+    pub enum NodeDrain {
+        /// It leads, or workers are connected to it.
+        Draining = "draining",
+        /// It does not lead, and no worker is connected to it: it may be stopped.
+        Drained = "drained",
+    }
+}
+
+impl NodeView {
+    /// What the node does, in one word.
+    #[must_use]
+    pub fn role(&self) -> &'static str {
+        match (self.leads, self.live) {
+            (true, _) => "leads",
+            (false, true) => "follows",
+            (false, false) => "silent",
+        }
+    }
+}
+
+/// The sender and reason of a request to drain or resume a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NodeDrainRequest {
+    /// The reason, for people to read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Who sends the request, for people to read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+/// The node after a request to drain or resume it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct NodeDrainAnswer {
+    /// Version of the format: 1.
+    pub v: u32,
+    /// Whether the request changed anything.
+    pub changed: bool,
+    /// The node.
+    pub node: NodeView,
 }
 
 /// The time zone database of a node.

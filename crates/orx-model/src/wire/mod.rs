@@ -16,8 +16,8 @@ mod workers;
 pub use audit::{AuditAction, AuditEntry, AuditPage, AuditQuery};
 pub use changes::{Change, ChangeAnswer, ChangeRequest, Changed, Rest};
 pub use cluster::{
-    ClockView, ClusterStatus, LinkKind, LinkView, NodeView, StepDownAnswer, StepDownRequest,
-    ZoneData,
+    ClockView, ClusterStatus, LinkKind, LinkView, NodeDrain, NodeDrainAnswer, NodeDrainRequest,
+    NodeView, StepDownAnswer, StepDownRequest, ZoneData,
 };
 pub use jobs::{
     BatchLine, Condition, Count, EnqueueAnswer, EnqueueRequest, JobDetail, JobPage, ListQuery,

@@ -40,6 +40,10 @@ pub const WORKERS_ORDER: &str = "/admin/v1/workers/order";
 pub const CLUSTER: &str = "/admin/v1/cluster";
 /// Ask the leader to step down.
 pub const STEP_DOWN: &str = "/admin/v1/cluster/step-down";
+/// Drain a node. `{node}` is its name, or the first digits of its incarnation.
+pub const NODE_DRAIN: &str = "/admin/v1/nodes/{node}/drain";
+/// Let a drained node lead and take workers again.
+pub const NODE_RESUME: &str = "/admin/v1/nodes/{node}/resume";
 /// Changes that people and programs made.
 pub const AUDIT: &str = "/admin/v1/audit";
 /// The overview of the cluster.

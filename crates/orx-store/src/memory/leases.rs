@@ -19,6 +19,9 @@ impl Leases for Memory {
             return Ok(Lead::Following { leader, left: until.saturating_since(now) });
         }
         if current.is_none() {
+            if state.draining.contains_key(&node) {
+                return Ok(Lead::Barred);
+            }
             let seconds = now.as_millis().div_euclid(1_000).max(0).unsigned_abs();
             state.epoch = state.epoch.max(above).max(seconds) + 1;
         }
@@ -47,6 +50,18 @@ impl Leases for Memory {
         Ok(())
     }
 
+    async fn drain_node(&self, node: Incarnation, drain: bool, now: Timestamp) -> Result<bool> {
+        let mut state = self.state()?;
+        if !drain {
+            return Ok(state.draining.remove(&node).is_some());
+        }
+        let starts = state.nodes.contains_key(&node) && !state.draining.contains_key(&node);
+        if starts {
+            state.draining.insert(node, now);
+        }
+        Ok(starts)
+    }
+
     async fn nodes(&self, now: Timestamp) -> Result<Vec<NodeRecord>> {
         let state = self.state()?;
         let mut nodes: Vec<NodeRecord> = state
@@ -56,6 +71,7 @@ impl Leases for Memory {
                 report: report.clone(),
                 seen_at: *seen_at,
                 silent: now.saturating_since(*seen_at),
+                draining_since: state.draining.get(&report.node).copied(),
             })
             .collect();
         nodes.sort_by_key(|node| (node.report.name.clone(), node.report.node));
@@ -63,7 +79,9 @@ impl Leases for Memory {
     }
 
     async fn remove_nodes(&self, nodes: Vec<Incarnation>) -> Result<()> {
-        self.state()?.nodes.retain(|incarnation, _| !nodes.contains(incarnation));
+        let mut state = self.state()?;
+        state.nodes.retain(|incarnation, _| !nodes.contains(incarnation));
+        state.draining.retain(|incarnation, _| !nodes.contains(incarnation));
         Ok(())
     }
 }

@@ -70,6 +70,7 @@ struct State {
     logs: BTreeMap<(JobId, u32, u64), LogChunk>,
     workers: BTreeMap<Incarnation, StoredWorker>,
     nodes: BTreeMap<Incarnation, (NodeReport, Timestamp)>,
+    draining: BTreeMap<Incarnation, Timestamp>,
     epoch: u64,
     lease: Option<(Incarnation, Timestamp)>,
     tokens: BTreeMap<String, TokenRecord>,

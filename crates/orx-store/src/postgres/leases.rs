@@ -78,9 +78,24 @@ impl PgBudget {
         self.rows(MessageKind::Advisory, message).await.map(drop)
     }
 
+    async fn drain_node(&self, node: Incarnation, drain: bool) -> DbResult<bool> {
+        let values = [("node", sql::id(node.0)), ("drain", sql::int(drain.into()))];
+        let message = sql::fill(include_str!("drain_node.sql"), values);
+        Ok(!self.rows(MessageKind::Durable, message).await?.is_empty())
+    }
+
+    async fn drains(&self, node: Incarnation) -> DbResult<bool> {
+        let message = sql::fill(
+            "select 1 from nodes where node = :node and draining_since is not null",
+            [("node", sql::id(node.0))],
+        );
+        Ok(!self.rows(MessageKind::Read, message).await?.is_empty())
+    }
+
     async fn nodes(&self) -> DbResult<Vec<NodeRecord>> {
         let message = "select node, name, url, version, started_at, seen_at, \
-             greatest(0, (extract(epoch from clock_timestamp()) * 1000)::bigint - seen_at), zone_version \
+             greatest(0, (extract(epoch from clock_timestamp()) * 1000)::bigint - seen_at), zone_version, \
+             draining_since \
              from nodes order by name, node";
         let rows = self.rows(MessageKind::Read, message).await?;
         let record = |row: &_| {
@@ -96,6 +111,7 @@ impl PgBudget {
                 },
                 seen_at: row.time(5)?,
                 silent: left(row, 6)?,
+                draining_since: row.optional_time(8)?,
             })
         };
         row::readable("a node", &rows, record)
@@ -121,10 +137,14 @@ impl Leases for Postgres {
     /// Uses the clock of the server, not `now`.
     async fn lead(&self, request: LeadRequest, _now: Timestamp) -> Result<Lead> {
         let answer = self.inner.write("take the lead", self.all.electing.lead(&request)).await;
-        if let Err(StoreError::Busy) = &answer
-            && let Some(to) = self.home().await?.moved_to
-        {
-            return Err(StoreError::Moved { store: self.inner.name.clone(), to });
+        if let Err(StoreError::Busy) = &answer {
+            if let Some(to) = self.home().await?.moved_to {
+                return Err(StoreError::Moved { store: self.inner.name.clone(), to });
+            }
+            let drains = self.all.electing.drains(request.node);
+            if self.inner.read("read the drain of the node", drains).await? {
+                return Ok(Lead::Barred);
+            }
         }
         answer
     }
@@ -139,6 +159,10 @@ impl Leases for Postgres {
 
     async fn put_node(&self, node: NodeReport, _now: Timestamp) -> Result<()> {
         self.inner.write("record the node", self.inner.put_node(&node)).await
+    }
+
+    async fn drain_node(&self, node: Incarnation, drain: bool, _now: Timestamp) -> Result<bool> {
+        self.inner.write("drain the node", self.inner.drain_node(node, drain)).await
     }
 
     async fn nodes(&self, _now: Timestamp) -> Result<Vec<NodeRecord>> {

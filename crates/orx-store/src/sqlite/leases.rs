@@ -20,12 +20,32 @@ fn lead(tx: &mut Tx<'_>, request: &LeadRequest, now: Timestamp) -> DbResult<Lead
         return Ok(Lead::Following { leader, left: until.saturating_since(now) });
     }
     if current.is_none() {
+        if drains(tx.conn, request.node)? {
+            return Ok(Lead::Barred);
+        }
         let seconds = now.as_millis().div_euclid(1_000).max(0).unsigned_abs();
         lease.epoch = lease.epoch.max(request.above).max(seconds) + 1;
     }
     lease.held = Some((request.node, now.saturating_add(request.ttl)));
     tx.cache.set_lease(tx.conn, lease)?;
     Ok(Lead::Leading(Term { node: request.node, epoch: lease.epoch }))
+}
+
+fn drains(conn: &Connection, node: Incarnation) -> DbResult<bool> {
+    let mut read =
+        conn.prepare_cached("SELECT 1 FROM nodes WHERE node = ?1 AND draining_since IS NOT NULL")?;
+    Ok(read.exists([node.to_bytes()])?)
+}
+
+fn drain_node(tx: &mut Tx<'_>, node: Incarnation, drain: bool, now: Timestamp) -> DbResult<bool> {
+    let changed = tx
+        .conn
+        .prepare_cached(
+            "UPDATE nodes SET draining_since = CASE WHEN ?2 THEN ?3 END \
+             WHERE node = ?1 AND (draining_since IS NULL) = ?2",
+        )?
+        .execute(params![node.to_bytes(), drain, now.as_millis()])?;
+    Ok(changed > 0)
 }
 
 fn step_down(tx: &mut Tx<'_>, term: Term) -> DbResult<bool> {
@@ -46,8 +66,11 @@ fn leader(tx: &Tx<'_>, now: Timestamp) -> Option<(Term, Duration)> {
 fn put_node(tx: &mut Tx<'_>, node: &NodeReport, now: Timestamp) -> DbResult<()> {
     tx.conn
         .prepare_cached(
-            "INSERT OR REPLACE INTO nodes (node, name, url, version, started_at, seen_at, zone_version) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO nodes (node, name, url, version, started_at, seen_at, zone_version) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
+             ON CONFLICT (node) DO UPDATE SET name = excluded.name, url = excluded.url, \
+             version = excluded.version, started_at = excluded.started_at, \
+             seen_at = excluded.seen_at, zone_version = excluded.zone_version",
         )?
         .execute(params![
             node.node.to_bytes(),
@@ -63,7 +86,7 @@ fn put_node(tx: &mut Tx<'_>, node: &NodeReport, now: Timestamp) -> DbResult<()> 
 
 fn nodes(conn: &Connection, now: Timestamp) -> DbResult<Vec<NodeRecord>> {
     let mut read = conn.prepare_cached(
-        "SELECT node, name, url, version, started_at, seen_at, zone_version FROM nodes \
+        "SELECT node, name, url, version, started_at, seen_at, zone_version, draining_since FROM nodes \
          ORDER BY name, node",
     )?;
     let rows = read.query_map([], |row| {
@@ -79,6 +102,7 @@ fn nodes(conn: &Connection, now: Timestamp) -> DbResult<Vec<NodeRecord>> {
             },
             seen_at,
             silent: now.saturating_since(seen_at),
+            draining_since: row::optional_time(row, 7)?,
         })
     })?;
     Ok(row::readable("a node", rows)?)
@@ -113,6 +137,11 @@ impl Leases for Sqlite {
     async fn put_node(&self, node: NodeReport, now: Timestamp) -> Result<()> {
         let run = move |tx: &mut Tx<'_>| put_node(tx, &node, now);
         self.write("record the node", WriteKind::Advisory, 1, run).await
+    }
+
+    async fn drain_node(&self, node: Incarnation, drain: bool, now: Timestamp) -> Result<bool> {
+        let run = move |tx: &mut Tx<'_>| drain_node(tx, node, drain, now);
+        self.write("drain the node", WriteKind::Durable, 1, run).await
     }
 
     async fn nodes(&self, now: Timestamp) -> Result<Vec<NodeRecord>> {

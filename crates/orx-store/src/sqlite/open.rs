@@ -26,6 +26,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0010_queue_pauses.sql"),
     include_str!("migrations/0011_audit.sql"),
     include_str!("migrations/0012_priority_rank.sql"),
+    include_str!("migrations/0013_node_drain.sql"),
 ];
 pub(super) const SCHEMA: u32 = MIGRATIONS.len() as u32;
 

@@ -25,7 +25,7 @@ async fn lead(store: &dyn Store, now: Timestamp) -> Term {
     let request = LeadRequest { node: Incarnation(77), ttl, above: 0 };
     match store.lead(request, now).await.expect("an answer") {
         Lead::Leading(term) => term,
-        Lead::Following { leader, .. } => panic!("{leader:?} leads"),
+        other => panic!("{other:?}"),
     }
 }
 

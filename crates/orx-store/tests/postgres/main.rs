@@ -47,7 +47,7 @@ async fn lead(store: &Postgres, node: u128, ttl: Duration) -> Option<Term> {
     let request = LeadRequest { node: Incarnation(node), ttl, above: 0 };
     match store.lead(request, NOW).await.expect("an answer") {
         Lead::Leading(term) => Some(term),
-        Lead::Following { .. } => None,
+        Lead::Following { .. } | Lead::Barred => None,
     }
 }
 

@@ -55,7 +55,9 @@ pub async fn an_expired_lease_goes_to_another_node_and_fences_its_old_holder(sto
         let later = orx_model::Timestamp::from_millis(NOW.as_millis() + waited);
         match store.lead(request, later).await.expect("an answer") {
             Lead::Leading(term) => break term,
-            Lead::Following { .. } => tokio::time::sleep(Duration::from_millis(10)).await,
+            Lead::Following { .. } | Lead::Barred => {
+                tokio::time::sleep(Duration::from_millis(10)).await
+            }
         }
         waited += 10;
     };
@@ -108,4 +110,52 @@ pub async fn nodes_are_stored_replaced_and_removed(store: AStore) {
     assert_eq!(all, [node(2, "a"), node(1, "c")]);
     store.remove_nodes(vec![Incarnation(2), Incarnation(3)]).await.expect("remove");
     assert_eq!(store.nodes(NOW).await.expect("read").len(), 1);
+}
+
+/// A node that drains keeps its lease until it releases it, and takes none; others do. A report changes
+/// nothing about the drain, which ends when it is taken back or with the node's row.
+pub async fn a_node_that_drains_acquires_no_lease(store: AStore) {
+    let report = |n: u128| NodeReport {
+        node: Incarnation(n),
+        name: name(&format!("n{n}")),
+        url: None,
+        version: "1".into(),
+        zone_version: None,
+        started_at: NOW,
+    };
+    let ask = |n: u128| {
+        let ttl = Duration::from_secs(60);
+        store.lead(LeadRequest { node: Incarnation(n), ttl, above: 0 }, NOW)
+    };
+    let (one, two) = (Incarnation(1), Incarnation(2));
+    assert!(store.step_down(store.term).await.expect("stepped down"));
+    assert!(!store.drain_node(one, true, NOW).await.expect("answered"), "it has no row");
+    for n in [1, 2] {
+        store.put_node(report(n), NOW).await.expect("put");
+    }
+    let Lead::Leading(term) = ask(1).await.expect("free") else { panic!("it is free") };
+    assert!(store.drain_node(one, true, NOW).await.expect("drained"));
+    assert!(!store.drain_node(one, true, NOW).await.expect("answered"), "it drains already");
+    store.put_node(report(1), NOW).await.expect("put");
+    let drains = |nodes: Vec<orx_store::NodeRecord>| -> Vec<bool> {
+        nodes.into_iter().map(|node| node.draining_since.is_some()).collect()
+    };
+    assert_eq!(drains(store.nodes(NOW).await.expect("read")), [true, false]);
+
+    assert_eq!(ask(1).await.expect("renewed"), Lead::Leading(term));
+    assert!(store.step_down(term).await.expect("released"));
+    assert_eq!(ask(1).await.expect("answered"), Lead::Barred);
+    let Lead::Leading(next) = ask(2).await.expect("free") else { panic!("it is free") };
+    let Lead::Following { leader, .. } = ask(1).await.expect("answered") else { panic!("held") };
+    assert_eq!((leader, next.epoch > term.epoch), (next, true));
+    assert!(store.step_down(next).await.expect("released"));
+
+    assert!(store.drain_node(one, false, NOW).await.expect("resumed"));
+    assert!(!store.drain_node(one, false, NOW).await.expect("answered"), "it does not drain");
+    assert!(matches!(ask(1).await.expect("free"), Lead::Leading(_)));
+
+    assert!(store.drain_node(two, true, NOW).await.expect("drained"));
+    store.remove_nodes(vec![two]).await.expect("remove");
+    store.put_node(report(2), NOW).await.expect("put");
+    assert_eq!(drains(store.nodes(NOW).await.expect("read")), [false, false]);
 }

@@ -111,6 +111,7 @@ macro_rules! store_contract {
             the_leader_notes_the_clock
             live_attempts_are_known_by_worker
             nodes_are_stored_replaced_and_removed
+            a_node_that_drains_acquires_no_lease
             an_export_imports_unchanged
             imported_jobs_continue_as_in_the_store_they_came_from
             changes_are_recorded_and_read_newest_first
@@ -171,7 +172,7 @@ impl AStore {
 pub(crate) async fn lead(store: &dyn Store, node: Incarnation, ttl: Duration) -> Option<Term> {
     match store.lead(LeadRequest { node, ttl, above: 0 }, NOW).await.expect("an answer") {
         Lead::Leading(term) => Some(term),
-        Lead::Following { .. } => None,
+        Lead::Following { .. } | Lead::Barred => None,
     }
 }
 

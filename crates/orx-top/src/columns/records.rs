@@ -184,6 +184,8 @@ pub(crate) fn event_words(event: &EventBody) -> (String, String, String) {
                 NodeEvent::Lost => ("lost", "its heartbeat stopped".to_owned()),
                 NodeEvent::Leads { epoch } => ("leads", format!("epoch {epoch}")),
                 NodeEvent::Follows => ("follows", String::new()),
+                NodeEvent::Drains => ("drains", String::new()),
+                NodeEvent::Resumes => ("resumes", String::new()),
             };
             (format!("node {word}"), name, more)
         }

@@ -152,9 +152,11 @@ pub(crate) static NODES: &[Column<NodeView>] = &[
     column("ROLE", 8, 2, |node: &NodeView, context| {
         if node.leads { styled("leader", context.look.bold()) } else { plain("follower") }
     }),
-    column("STATE", 9, 3, |node: &NodeView, context| {
+    column("STATE", 10, 3, |node: &NodeView, context| {
         let look = context.look;
-        if node.live {
+        if let (true, Some(drain)) = (node.live, node.drain) {
+            styled(format!("! {}", drain.as_str()), look.warning())
+        } else if node.live {
             styled(format!("{} live", look.sign("✓", "+")), look.good())
         } else {
             styled(format!("{} silent", look.sign("✗", "X")), look.bad())

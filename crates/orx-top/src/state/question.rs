@@ -25,6 +25,8 @@ pub(crate) enum Verb {
     DeleteDead,
     Drain,
     Undrain,
+    DrainNode,
+    UndrainNode,
     PauseQueue,
     ResumeQueue,
     PauseSchedule,
@@ -39,8 +41,8 @@ impl Verb {
             Self::CancelJobs => "cancel",
             Self::RetryJobs | Self::RetryDead => "retry",
             Self::DeleteDead => "delete",
-            Self::Drain => "drain",
-            Self::Undrain => "undrain",
+            Self::Drain | Self::DrainNode => "drain",
+            Self::Undrain | Self::UndrainNode => "undrain",
             Self::PauseQueue | Self::PauseSchedule => "pause",
             Self::ResumeQueue | Self::ResumeSchedule => "resume",
             Self::Trigger => "trigger",
@@ -54,6 +56,7 @@ impl Verb {
             Self::CancelJobs | Self::RetryJobs => "job",
             Self::RetryDead | Self::DeleteDead => "dead letter",
             Self::Drain | Self::Undrain => "worker",
+            Self::DrainNode | Self::UndrainNode => "node",
             Self::PauseQueue | Self::ResumeQueue => "queue",
             Self::PauseSchedule | Self::ResumeSchedule | Self::Trigger | Self::RemoveSchedule => {
                 "schedule"
@@ -65,10 +68,15 @@ impl Verb {
     /// Whether work or data is lost.
     pub(crate) fn is_heavy(self) -> bool {
         match self {
-            Self::CancelJobs | Self::DeleteDead | Self::Drain | Self::RemoveSchedule => true,
+            Self::CancelJobs
+            | Self::DeleteDead
+            | Self::Drain
+            | Self::DrainNode
+            | Self::RemoveSchedule => true,
             Self::RetryJobs
             | Self::RetryDead
             | Self::Undrain
+            | Self::UndrainNode
             | Self::PauseQueue
             | Self::ResumeQueue
             | Self::PauseSchedule
@@ -90,6 +98,10 @@ impl Verb {
                 "It takes no new jobs and finishes what it has. `d` takes the drain back."
             }
             Self::Undrain => "It takes jobs again.",
+            Self::DrainNode => {
+                "Another node leads, and its workers move. `d` takes the drain back."
+            }
+            Self::UndrainNode => "It may lead again, and takes workers.",
             Self::PauseQueue => "None of its jobs start until it is resumed.",
             Self::ResumeQueue => "Its jobs start again.",
             Self::PauseSchedule => "It does not fire until it is resumed.",

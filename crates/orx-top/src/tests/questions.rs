@@ -67,6 +67,39 @@ fn the_reason_is_typed_and_sent_and_the_command_is_kept() {
 }
 
 #[test]
+fn a_node_is_drained_after_a_heavy_question_and_resumed_after_a_light_one() {
+    let mut session = Session::loaded(120, 36);
+    session.keys("7");
+    session.answer_all();
+    session.effects.clear();
+    let drains = |session: &mut Session| -> Vec<(String, bool)> {
+        let calls = session.calls().into_iter().filter_map(|(_, request)| match request {
+            Request::DrainNode { node, drains, .. } => Some((node, drains)),
+            _ => None,
+        });
+        calls.collect()
+    };
+    let node = session.app.cluster.as_ref().expect("loaded").nodes[0].node.to_string();
+    session.keys("d");
+    let shown = session.screen();
+    assert!(shown.contains("Drain on prod") && shown.contains("its workers move"), "{shown}");
+    session.wait(400);
+    session.keys("y");
+    assert_eq!(drains(&mut session), [(node.clone(), true)]);
+    assert_eq!(session.app.changes[0].command, "orx cluster drain n1");
+
+    let cluster = session.app.cluster.as_mut().expect("loaded");
+    cluster.nodes[0].drain = Some(orx_model::wire::NodeDrain::Drained);
+    assert!(session.screen().contains("! drained"), "{}", session.screen());
+    session.effects.clear();
+    session.keys("d");
+    session.wait(400);
+    session.keys("y");
+    assert_eq!(drains(&mut session), [(node, false)]);
+    assert_eq!(session.app.changes[1].command, "orx cluster drain n1 --undo");
+}
+
+#[test]
 fn many_are_counted_by_the_server_and_go_by_the_status_that_was_seen() {
     let mut session = on_jobs();
     session.key(KeyCode::Char(' '));

@@ -71,7 +71,7 @@ pub(crate) fn scopes(app: &App) -> Vec<Scope> {
         Screen::Dead => {
             all.extend([Scope::Opens, Scope::Dead, Scope::Marks, Scope::Retries, Scope::Deletes])
         }
-        Screen::Cluster => {}
+        Screen::Cluster => all.push(Scope::Nodes),
         Screen::Logs => all = vec![Scope::Opens, Scope::Logs, Scope::Text],
         Screen::Events => all.extend([Scope::Opens, Scope::Events]),
         Screen::Settings => all.push(Scope::Opens),

@@ -16,7 +16,7 @@ pub(crate) const COMMANDS: [(&str, &str, bool); 13] = [
     ("pause", "pause the queue or schedule under the cursor", true),
     ("resume", "resume the queue or schedule under the cursor", true),
     ("trigger", "run the schedule under the cursor now", true),
-    ("drain", "drain the worker under the cursor, or take its drain back", true),
+    ("drain", "drain the worker or node under the cursor, or take its drain back", true),
     ("context", "go to another cluster: `context staging`", false),
     ("theme", "`theme ansi`, `theme safe` or `theme mono`", false),
     ("time", "times: relative, local, UTC", false),
@@ -59,6 +59,7 @@ pub(crate) fn run(app: &mut App, line: &str, effects: &mut Vec<Effect>) -> Resul
         }
         "pause" | "resume" => on_screen(app, Screen::Schedules, Action::Pause, word, effects)?,
         "trigger" => on_screen(app, Screen::Schedules, Action::Trigger, word, effects)?,
+        "drain" if app.screen == Screen::Cluster => writes::ask(app, Action::Drain, effects),
         "drain" => on_screen(app, Screen::Workers, Action::Drain, word, effects)?,
         "context" => context(app, rest, effects)?,
         "theme" => {

@@ -7,7 +7,7 @@ use orx_model::schedule::wire::{ScheduleOrder, ScheduleState};
 use orx_model::text::clean_line;
 use orx_model::time::format_duration;
 use orx_model::wire::{
-    Change as JobChange, ChangeAnswer, ChangeRequest, QueueOrder, WorkerCommand,
+    Change as JobChange, ChangeAnswer, ChangeRequest, NodeDrainRequest, QueueOrder, WorkerCommand,
     WorkersOrderRequest,
 };
 use orx_model::{JobId, JobStatus, JobSummary, Name};
@@ -44,6 +44,7 @@ pub(crate) fn ask(app: &mut App, action: Action, effects: &mut Vec<Effect>) {
         Action::Delete if app.screen == Screen::Dead => dead(app, Verb::DeleteDead, effects),
         Action::Pause if app.screen == Screen::Queues => queue(app, effects),
         Action::Delete | Action::Pause | Action::Trigger => schedule(app, action, effects),
+        Action::Drain if app.screen == Screen::Cluster => node(app, effects),
         Action::Drain => worker(app, effects),
         _ => {}
     }
@@ -250,6 +251,23 @@ fn worker(app: &mut App, effects: &mut Vec<Effect>) {
     open(app, verb, vec![target], None, effects);
 }
 
+fn node(app: &mut App, effects: &mut Vec<Effect>) {
+    let incarnation = app.nodes.cursor().map(str::to_owned);
+    let nodes = app.cluster.as_ref().map_or(&[][..], |cluster| &cluster.nodes);
+    let found = nodes.iter().find(|one| Some(one.node.to_string()) == incarnation);
+    let Some(node) = found else { return };
+    let verb = if node.drain.is_some() { Verb::UndrainNode } else { Verb::DrainNode };
+    let url = node.url.as_deref().unwrap_or("no address");
+    let target = Target {
+        id: node.node.to_string(),
+        name: node.name.to_string(),
+        label: format!("{}  {}  {url}", node.name, node.role()),
+        status: None,
+        version: 0,
+    };
+    open(app, verb, vec![target], None, effects);
+}
+
 /// Shows the question, and asks the server what many targets come to.
 fn open(
     app: &mut App,
@@ -355,6 +373,12 @@ fn requests(question: &Question, by: Option<String>) -> Vec<Request> {
     match (question.verb, named) {
         (Verb::Drain, _) => worker(WorkerCommand::Drain),
         (Verb::Undrain, _) => worker(WorkerCommand::Resume),
+        (Verb::DrainNode | Verb::UndrainNode, _) => {
+            let id = only.map(|target| target.id.clone()).unwrap_or_default();
+            let request = NodeDrainRequest { reason: reason.clone(), by: by.clone() };
+            let drains = question.verb == Verb::DrainNode;
+            vec![Request::DrainNode { node: id, drains, request }]
+        }
         (Verb::PauseQueue, Some(name)) => vec![Request::PauseQueue(name, of_queue())],
         (Verb::ResumeQueue, Some(name)) => vec![Request::ResumeQueue(name, of_queue())],
         (Verb::PauseSchedule, Some(id)) => vec![Request::PauseSchedule(id, order())],
@@ -404,6 +428,8 @@ fn command(question: &Question) -> String {
         Verb::DeleteDead => format!("orx dlq rm {what}"),
         Verb::Drain => format!("orx worker drain {}", names.join(" ")),
         Verb::Undrain => format!("orx worker resume {}", names.join(" ")),
+        Verb::DrainNode => format!("orx cluster drain {}", names.join(" ")),
+        Verb::UndrainNode => format!("orx cluster drain {} --undo", names.join(" ")),
         Verb::PauseQueue => format!("orx queue pause {what}"),
         Verb::ResumeQueue => format!("orx queue resume {what}"),
         Verb::PauseSchedule => format!("orx schedule pause {what}"),

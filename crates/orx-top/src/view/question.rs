@@ -32,7 +32,7 @@ fn light(app: &App, question: &Question, areas: &Areas, buffer: &mut Buffer) {
     let what =
         target.map_or(String::new(), |one| match one.name.is_empty() || one.name == one.id {
             true => one.id.clone(),
-            false if matches!(question.verb, Verb::Undrain) => one.name.clone(),
+            false if matches!(question.verb, Verb::Undrain | Verb::UndrainNode) => one.name.clone(),
             false => format!("{} {}", one.id, one.name),
         });
     let text = format!(" {} {what} on {}? ", question.verb.word(), app.cluster_name());

@@ -99,6 +99,10 @@ impl HttpTransport {
                 if let Some(leader) = &answer.leader {
                     session.endpoints.follow(&url, leader, Instant::now());
                 }
+                if answer.node_drains {
+                    // Unless it follows the leader already.
+                    session.endpoints.move_on(&url, false, Instant::now());
+                }
                 Ok(answer)
             }
             Err(CallError::Problem(problem)) if problem.code == Code::NotThisWorker => {

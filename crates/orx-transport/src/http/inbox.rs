@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use orx_model::message::Envelope;
 use orx_model::ndjson::LineBuffer;
 use orx_model::wire::{InboxLine, Receipt, path};
-use orx_model::{Backoff, Incarnation};
+use orx_model::Incarnation;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -24,6 +24,9 @@ use crate::{
 
 /// A stream without a line for this long is dead; servers ping every 5 s.
 const SILENT: Duration = Duration::from_secs(15);
+/// A worker that moves to another coordinator reads the old stream for this long: what is on its way there
+/// would be lost otherwise.
+const TAIL: Duration = Duration::from_secs(2);
 /// Most envelopes that were read and not yet taken.
 const READ_AHEAD: usize = 256;
 /// How long the stream of a dropped reader waits for the next reader of the same inbox.
@@ -211,8 +214,6 @@ enum StreamEnd {
     TakenOver,
     /// The [`InboxReader`] was dropped.
     ReaderDropped,
-    /// Another coordinator is in use now.
-    EndpointChanged,
     Failed(CallError),
 }
 
@@ -234,14 +235,28 @@ async fn read_inbox(
     loop {
         let mut current = session.endpoints.watch();
         let url = current.borrow_and_update().clone();
-        let end = tokio::select! {
-            end = read_stream(&session, &url, of, &to, &state, &mut backoff) => end,
-            _ = current.changed() => StreamEnd::EndpointChanged,
+        // Where another coordinator is in use now, the state changes only if that one fails too.
+        let connected = tokio::select! {
+            connected = connect(&session, &url, of) => connected,
+            _ = current.changed() => continue,
+        };
+        let end = match connected {
+            Ok(response) => {
+                backoff.succeeded();
+                state.send_replace(SubscriptionState::connected(Instant::now()));
+                let mut reading = Box::pin(read_stream(response, to.clone()));
+                tokio::select! {
+                    end = &mut reading => end,
+                    _ = current.changed() => {
+                        tokio::spawn(tokio::time::timeout(TAIL, reading));
+                        continue;
+                    }
+                }
+            }
+            Err(end) => end,
         };
         match end {
             StreamEnd::TakenOver | StreamEnd::ReaderDropped => return,
-            // The state changes only if the new coordinator fails too.
-            StreamEnd::EndpointChanged => continue,
             StreamEnd::Failed(error) => {
                 set_reconnecting(&state, format!("{url}: {}", error.why()));
                 session.endpoints.move_on(&url, error.is_timeout(), Instant::now());
@@ -277,30 +292,29 @@ fn set_reconnecting(state: &watch::Sender<SubscriptionState>, why: String) {
     });
 }
 
-async fn read_stream(
+async fn connect(
     session: &HttpSession,
     url: &str,
     of: Incarnation,
-    to: &mpsc::Sender<Envelope>,
-    state: &watch::Sender<SubscriptionState>,
-    backoff: &mut Backoff,
-) -> StreamEnd {
+) -> Result<reqwest::Response, StreamEnd> {
     let secret = session.secret(of);
     let call = session.http.get(format!("{url}{}", path::WORKER_INBOX));
     let call = session.credentials(secret.as_ref()).authenticate(call);
     let call = call.query(&[("worker", of.to_string())]).send();
     let response = match tokio::time::timeout(session.call_timeout(), call).await {
         Ok(Ok(response)) => response,
-        Ok(Err(error)) => return StreamEnd::no_answer(innermost(&error)),
-        Err(_) => return StreamEnd::Failed(CallError::TimedOut),
+        Ok(Err(error)) => return Err(StreamEnd::no_answer(innermost(&error))),
+        Err(_) => return Err(StreamEnd::Failed(CallError::TimedOut)),
     };
     if !response.status().is_success() {
         let status = response.status().as_u16();
         let bytes = response.bytes().await.unwrap_or_default();
-        return StreamEnd::Failed(rejection(status, &bytes));
+        return Err(StreamEnd::Failed(rejection(status, &bytes)));
     }
-    backoff.succeeded();
-    state.send_replace(SubscriptionState::connected(Instant::now()));
+    Ok(response)
+}
+
+async fn read_stream(response: reqwest::Response, to: mpsc::Sender<Envelope>) -> StreamEnd {
     let mut pieces = response.bytes_stream();
     let mut lines = LineBuffer::default();
     loop {

@@ -16,6 +16,16 @@ pub(crate) enum ClusterSubcommand {
     /// Show counts, workers, nodes, and what needs attention
     #[command(after_long_help = super::help::CLUSTER)]
     Status,
+    /// List the nodes
+    #[command(after_long_help = super::help::NODES)]
+    Nodes,
+    /// Drain a node: another node leads, and its workers move to other nodes
+    ///
+    /// The node answers requests as before, except that `/readyz` does not call it ready. It is drained once
+    /// it does not lead and no worker is connected to it; then it may be stopped. A node that starts anew
+    /// does not drain.
+    #[command(after_long_help = super::help::NODE_DRAIN)]
+    Drain(super::node::DrainArgs),
     /// Ask the leader to step down, so that another node leads
     #[command(after_long_help = super::help::STEP_DOWN)]
     StepDown {
@@ -26,9 +36,15 @@ pub(crate) enum ClusterSubcommand {
 }
 
 pub(crate) async fn run(command: ClusterSubcommand, session: &Session) -> Result<Exit, CliError> {
-    if let ClusterSubcommand::StepDown { reason } = command {
-        return step_down(reason, session).await;
+    match command {
+        ClusterSubcommand::Status => status(session).await,
+        ClusterSubcommand::Nodes => super::node::list(session).await,
+        ClusterSubcommand::Drain(args) => super::node::drain(args, session).await,
+        ClusterSubcommand::StepDown { reason } => step_down(reason, session).await,
     }
+}
+
+async fn status(session: &Session) -> Result<Exit, CliError> {
     let status = session.client.cluster().await?;
     let counts: Vec<String> = JobStatus::ALL
         .into_iter()
@@ -59,15 +75,14 @@ pub(crate) async fn run(command: ClusterSubcommand, session: &Session) -> Result
         ("times", Cell::new(settings.join(", "))),
     ];
     for node in status.nodes.iter().filter(|_| status.nodes.len() > 1) {
-        let role = match (node.leads, node.live) {
-            (true, _) => "leads",
-            (false, true) => "follows",
-            (false, false) => "silent",
-        };
+        let drain = node.drain.map(|drain| format!(", {drain}")).unwrap_or_default();
         let url = node.url.as_deref().unwrap_or("no address");
         let zones = node.zone_version.as_deref();
         let zones = zones.map(|version| format!(", zones {version}")).unwrap_or_default();
-        lines.push(("node", Cell::new(format!("{} {role}, {url}{zones}", node.name))));
+        lines.push((
+            "node",
+            Cell::new(format!("{} {}{drain}, {url}{zones}", node.name, node.role())),
+        ));
     }
     for alert in &status.attention {
         lines.push(("attention", Cell::new(format!("! {alert}"))));

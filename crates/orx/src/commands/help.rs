@@ -58,6 +58,12 @@ examples! {
     STEP_DOWN [token "`admin`"] "  orx cluster step-down --reason 'new kernel'
   orx cluster step-down -o json | jq -r .to
   orx cluster status\n";
+    NODES [token "`read`"] "  orx cluster nodes
+  orx cluster nodes -o wide
+  orx cluster nodes -o json | jq '.[] | select(.leads) | .name'\n";
+    NODE_DRAIN [token "`admin`"] "  orx cluster drain n2 --wait --reason 'new kernel'
+  orx cluster drain n2 --undo
+  orx cluster nodes\n";
     QUEUE_PAUSE [token "`admin`"] "  orx queue pause media --reason 'disk full'
   orx queue resume media
   orx queue list\n";

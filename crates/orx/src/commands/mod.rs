@@ -14,6 +14,7 @@ pub(crate) mod help;
 pub(crate) mod interrupt;
 pub(crate) mod jobs;
 pub(crate) mod logs;
+pub(crate) mod node;
 pub(crate) mod queue;
 pub(crate) mod run;
 pub(crate) mod schedule;

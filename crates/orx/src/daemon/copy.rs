@@ -269,7 +269,7 @@ impl<'s> HeldStore<'s> {
                 self.term = term;
                 Ok(())
             }
-            Lead::Following { .. } => Err(StoreError::Deposed),
+            Lead::Following { .. } | Lead::Barred => Err(StoreError::Deposed),
         }
     }
 

@@ -60,7 +60,8 @@ fn known() -> Vec<KnownEvent> {
         KnownEvent::NodeChanged { .. } => 11,
     };
     assert!(known.iter().map(place).eq(0..12), "one sample of each type");
-    for change in [NodeEvent::Joined, NodeEvent::Left, NodeEvent::Lost, NodeEvent::Follows] {
+    use NodeEvent::{Drains, Follows, Joined, Left, Lost, Resumes};
+    for change in [Joined, Left, Lost, Follows, Drains, Resumes] {
         known.push(KnownEvent::NodeChanged { node: NODE, name: Some(name("n1")), change });
     }
     known

@@ -248,6 +248,7 @@ fn answer() -> HeartbeatAnswer {
         fenced: true,
         takes_back: true,
         leader: Some("http://10.0.0.7:7070".into()),
+        node_drains: true,
         secret: Some(WorkerSecret::from_bytes([7; 32])),
         now: AT,
     }

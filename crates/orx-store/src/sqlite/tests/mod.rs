@@ -77,7 +77,7 @@ async fn term(store: &Sqlite) -> Term {
     let request = LeadRequest { node: Incarnation(1), ttl: Duration::from_secs(9), above: 0 };
     match store.lead(request, NOW).await.expect("an answer") {
         Lead::Leading(term) => term,
-        Lead::Following { leader, .. } => panic!("{leader:?} leads"),
+        other => panic!("{other:?}"),
     }
 }
 

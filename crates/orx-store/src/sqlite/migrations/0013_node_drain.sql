@@ -1,0 +1,2 @@
+-- Since when a node drains, in milliseconds since 1970; NULL unless it does.
+ALTER TABLE nodes ADD COLUMN draining_since INTEGER;
