@@ -55,6 +55,8 @@ complete -c orx -n "__fish_orx_needs_command" -f -a "logs" -d 'Print the output 
 complete -c orx -n "__fish_orx_needs_command" -f -a "wait" -d 'Wait until jobs have ended, and exit with their code'
 complete -c orx -n "__fish_orx_needs_command" -f -a "cancel" -d 'Cancel jobs'
 complete -c orx -n "__fish_orx_needs_command" -f -a "retry" -d 'Run ended jobs again, with a new budget of retries'
+complete -c orx -n "__fish_orx_needs_command" -f -a "rm" -d 'Delete ended jobs with their logs, attempts, keys and dead letters'
+complete -c orx -n "__fish_orx_needs_command" -f -a "operation" -d 'List, show and cancel operations over many jobs'
 complete -c orx -n "__fish_orx_needs_command" -f -a "schedule" -d 'Create and manage schedules, and show the outcome of each due time'
 complete -c orx -n "__fish_orx_needs_command" -f -a "queue" -d 'List, show, pause and resume queues'
 complete -c orx -n "__fish_orx_needs_command" -f -a "audit" -d 'Show who changed what, from where, and why'
@@ -301,6 +303,7 @@ complete -c orx -n "__fish_orx_using_subcommand cancel" -l since -d 'Only jobs a
 complete -c orx -n "__fish_orx_using_subcommand cancel" -s t -l tag -d 'Only jobs with this tag, `name=value`' -r
 complete -c orx -n "__fish_orx_using_subcommand cancel" -l reason -d 'Reason, recorded with the change' -r
 complete -c orx -n "__fish_orx_using_subcommand cancel" -l max-affected -d 'Change nothing if more than this many jobs would change' -r
+complete -c orx -n "__fish_orx_using_subcommand cancel" -l rate -d 'Change at most this many jobs a second' -r
 complete -c orx -n "__fish_orx_using_subcommand cancel" -s c -l context -d 'Context in the configuration file to use' -r
 complete -c orx -n "__fish_orx_using_subcommand cancel" -l url -d 'Server to connect to' -r
 complete -c orx -n "__fish_orx_using_subcommand cancel" -l config -d 'Configuration file' -r -F
@@ -318,6 +321,7 @@ complete -c orx -n "__fish_orx_using_subcommand cancel" -l time -d 'How to print
 complete -c orx -n "__fish_orx_using_subcommand cancel" -l tz -d 'Time zone for times that you type and that orx prints' -r
 complete -c orx -n "__fish_orx_using_subcommand cancel" -l dry-run -d 'Change nothing; print what would change'
 complete -c orx -n "__fish_orx_using_subcommand cancel" -s y -l yes -d 'Do not ask for confirmation'
+complete -c orx -n "__fish_orx_using_subcommand cancel" -l detach -d 'Print the id of the operation, and do not wait for its end'
 complete -c orx -n "__fish_orx_using_subcommand cancel" -l force -d 'Record the cancellation at once, without waiting for the worker'
 complete -c orx -n "__fish_orx_using_subcommand cancel" -l no-header -d 'Do not print the names of columns'
 complete -c orx -n "__fish_orx_using_subcommand cancel" -l quiet -d 'Print only data and errors'
@@ -333,6 +337,7 @@ complete -c orx -n "__fish_orx_using_subcommand retry" -l since -d 'Only jobs ac
 complete -c orx -n "__fish_orx_using_subcommand retry" -s t -l tag -d 'Only jobs with this tag, `name=value`' -r
 complete -c orx -n "__fish_orx_using_subcommand retry" -l reason -d 'Reason, recorded with the change' -r
 complete -c orx -n "__fish_orx_using_subcommand retry" -l max-affected -d 'Change nothing if more than this many jobs would change' -r
+complete -c orx -n "__fish_orx_using_subcommand retry" -l rate -d 'Change at most this many jobs a second' -r
 complete -c orx -n "__fish_orx_using_subcommand retry" -s c -l context -d 'Context in the configuration file to use' -r
 complete -c orx -n "__fish_orx_using_subcommand retry" -l url -d 'Server to connect to' -r
 complete -c orx -n "__fish_orx_using_subcommand retry" -l config -d 'Configuration file' -r -F
@@ -350,12 +355,134 @@ complete -c orx -n "__fish_orx_using_subcommand retry" -l time -d 'How to print 
 complete -c orx -n "__fish_orx_using_subcommand retry" -l tz -d 'Time zone for times that you type and that orx prints' -r
 complete -c orx -n "__fish_orx_using_subcommand retry" -l dry-run -d 'Change nothing; print what would change'
 complete -c orx -n "__fish_orx_using_subcommand retry" -s y -l yes -d 'Do not ask for confirmation'
+complete -c orx -n "__fish_orx_using_subcommand retry" -l detach -d 'Print the id of the operation, and do not wait for its end'
 complete -c orx -n "__fish_orx_using_subcommand retry" -l no-header -d 'Do not print the names of columns'
 complete -c orx -n "__fish_orx_using_subcommand retry" -l quiet -d 'Print only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand retry" -s v -l verbose -d 'Print more details'
 complete -c orx -n "__fish_orx_using_subcommand retry" -l no-input -d 'Never ask for confirmation'
 complete -c orx -n "__fish_orx_using_subcommand retry" -l no-start -d 'Do not start a server if none runs'
 complete -c orx -n "__fish_orx_using_subcommand retry" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand rm" -l filter -d 'Filter expression; `orx help filters` explains it' -r
+complete -c orx -n "__fish_orx_using_subcommand rm" -l status -d 'Only jobs in these statuses, separated by commas' -r
+complete -c orx -n "__fish_orx_using_subcommand rm" -l queue -d 'Only jobs of this queue' -r
+complete -c orx -n "__fish_orx_using_subcommand rm" -l name -d 'Only jobs of this type; `*` stands for any text' -r
+complete -c orx -n "__fish_orx_using_subcommand rm" -l since -d 'Only jobs accepted since a time, or since a duration ago' -r
+complete -c orx -n "__fish_orx_using_subcommand rm" -s t -l tag -d 'Only jobs with this tag, `name=value`' -r
+complete -c orx -n "__fish_orx_using_subcommand rm" -l reason -d 'Reason, recorded with the change' -r
+complete -c orx -n "__fish_orx_using_subcommand rm" -l max-affected -d 'Change nothing if more than this many jobs would change' -r
+complete -c orx -n "__fish_orx_using_subcommand rm" -l rate -d 'Change at most this many jobs a second' -r
+complete -c orx -n "__fish_orx_using_subcommand rm" -s c -l context -d 'Context in the configuration file to use' -r
+complete -c orx -n "__fish_orx_using_subcommand rm" -l url -d 'Server to connect to' -r
+complete -c orx -n "__fish_orx_using_subcommand rm" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand rm" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand rm" -l fields -d 'Print only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand rm" -l color -d 'When to print colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand rm" -l time -d 'How to print times: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand rm" -l tz -d 'Time zone for times that you type and that orx prints' -r
+complete -c orx -n "__fish_orx_using_subcommand rm" -l dry-run -d 'Change nothing; print what would change'
+complete -c orx -n "__fish_orx_using_subcommand rm" -s y -l yes -d 'Do not ask for confirmation'
+complete -c orx -n "__fish_orx_using_subcommand rm" -l detach -d 'Print the id of the operation, and do not wait for its end'
+complete -c orx -n "__fish_orx_using_subcommand rm" -l no-header -d 'Do not print the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand rm" -l quiet -d 'Print only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand rm" -s v -l verbose -d 'Print more details'
+complete -c orx -n "__fish_orx_using_subcommand rm" -l no-input -d 'Never ask for confirmation'
+complete -c orx -n "__fish_orx_using_subcommand rm" -l no-start -d 'Do not start a server if none runs'
+complete -c orx -n "__fish_orx_using_subcommand rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand operation; and not __fish_seen_subcommand_from list show cancel" -s c -l context -d 'Context in the configuration file to use' -r
+complete -c orx -n "__fish_orx_using_subcommand operation; and not __fish_seen_subcommand_from list show cancel" -l url -d 'Server to connect to' -r
+complete -c orx -n "__fish_orx_using_subcommand operation; and not __fish_seen_subcommand_from list show cancel" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand operation; and not __fish_seen_subcommand_from list show cancel" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand operation; and not __fish_seen_subcommand_from list show cancel" -l fields -d 'Print only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand operation; and not __fish_seen_subcommand_from list show cancel" -l color -d 'When to print colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand operation; and not __fish_seen_subcommand_from list show cancel" -l time -d 'How to print times: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand operation; and not __fish_seen_subcommand_from list show cancel" -l tz -d 'Time zone for times that you type and that orx prints' -r
+complete -c orx -n "__fish_orx_using_subcommand operation; and not __fish_seen_subcommand_from list show cancel" -l no-header -d 'Do not print the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand operation; and not __fish_seen_subcommand_from list show cancel" -l quiet -d 'Print only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand operation; and not __fish_seen_subcommand_from list show cancel" -s v -l verbose -d 'Print more details'
+complete -c orx -n "__fish_orx_using_subcommand operation; and not __fish_seen_subcommand_from list show cancel" -l no-input -d 'Never ask for confirmation'
+complete -c orx -n "__fish_orx_using_subcommand operation; and not __fish_seen_subcommand_from list show cancel" -l no-start -d 'Do not start a server if none runs'
+complete -c orx -n "__fish_orx_using_subcommand operation; and not __fish_seen_subcommand_from list show cancel" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand operation; and not __fish_seen_subcommand_from list show cancel" -f -a "list" -d 'List operations, newest first'
+complete -c orx -n "__fish_orx_using_subcommand operation; and not __fish_seen_subcommand_from list show cancel" -f -a "show" -d 'Show one operation'
+complete -c orx -n "__fish_orx_using_subcommand operation; and not __fish_seen_subcommand_from list show cancel" -f -a "cancel" -d 'Cancel an operation; the jobs that it changed stay changed'
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from list" -l limit -d 'Rows to show at most' -r
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from list" -s c -l context -d 'Context in the configuration file to use' -r
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from list" -l url -d 'Server to connect to' -r
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from list" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from list" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from list" -l fields -d 'Print only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from list" -l color -d 'When to print colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from list" -l time -d 'How to print times: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from list" -l tz -d 'Time zone for times that you type and that orx prints' -r
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from list" -l no-header -d 'Do not print the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from list" -l quiet -d 'Print only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Print more details'
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from list" -l no-input -d 'Never ask for confirmation'
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from list" -l no-start -d 'Do not start a server if none runs'
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from show" -s c -l context -d 'Context in the configuration file to use' -r
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from show" -l url -d 'Server to connect to' -r
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from show" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from show" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from show" -l fields -d 'Print only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from show" -l color -d 'When to print colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from show" -l time -d 'How to print times: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from show" -l tz -d 'Time zone for times that you type and that orx prints' -r
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from show" -l no-header -d 'Do not print the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from show" -l quiet -d 'Print only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Print more details'
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from show" -l no-input -d 'Never ask for confirmation'
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from show" -l no-start -d 'Do not start a server if none runs'
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from cancel" -s c -l context -d 'Context in the configuration file to use' -r
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from cancel" -l url -d 'Server to connect to' -r
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from cancel" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from cancel" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from cancel" -l fields -d 'Print only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from cancel" -l color -d 'When to print colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from cancel" -l time -d 'How to print times: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from cancel" -l tz -d 'Time zone for times that you type and that orx prints' -r
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from cancel" -l no-header -d 'Do not print the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from cancel" -l quiet -d 'Print only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from cancel" -s v -l verbose -d 'Print more details'
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from cancel" -l no-input -d 'Never ask for confirmation'
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from cancel" -l no-start -d 'Do not start a server if none runs'
+complete -c orx -n "__fish_orx_using_subcommand operation; and __fish_seen_subcommand_from cancel" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -s c -l context -d 'Context in the configuration file to use' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -l url -d 'Server to connect to' -r
 complete -c orx -n "__fish_orx_using_subcommand schedule; and not __fish_seen_subcommand_from add list show set pause resume trigger rm runs preview lint backfill import apply export diff" -l config -d 'Configuration file' -r -F

@@ -15,6 +15,7 @@ mod limits;
 mod live_routes;
 mod metrics;
 mod middleware;
+mod operation_routes;
 mod peers;
 mod queue_routes;
 mod request_body;

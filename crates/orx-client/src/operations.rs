@@ -1,5 +1,6 @@
 //! The operations of the API, one function each.
 
+use orx_model::OperationId;
 use orx_model::schedule::ScheduleSpec;
 use orx_model::schedule::wire::{
     BackfillAnswer, BackfillRequest, PutScheduleRequest, RemoveScheduleQuery, ScheduleAnswer,
@@ -10,7 +11,8 @@ use orx_model::token::{self, RevokeAnswer, RevokeRequest, TokenList, TokenMade, 
 use orx_model::wire::{
     AuditPage, AuditQuery, ChangeAnswer, ChangeRequest, ClusterStatus, DeadLetterPage,
     EnqueueAnswer, EnqueueRequest, JobDetail, JobPage, ListQuery, NodeDrainAnswer,
-    NodeDrainRequest, Overview, QueueList, QueueOrder, QueueView, ResultAnswer, StepDownAnswer,
+    NodeDrainRequest, OperationAnswer, OperationPage, OperationRequest, OperationView,
+    OperationsQuery, Overview, QueueList, QueueOrder, QueueView, ResultAnswer, StepDownAnswer,
     StepDownRequest, WorkerDetail, WorkerList, WorkersOrderAnswer, WorkersOrderRequest, path,
 };
 use reqwest::Method;
@@ -76,6 +78,49 @@ impl Client {
     /// Any [`ClientError`](crate::ClientError).
     pub async fn retry(&self, request: &ChangeRequest) -> Result<ChangeAnswer> {
         self.once(Method::POST, path::JOBS_RETRY, |call| call.json(request)).await
+    }
+
+    /// Deletes final jobs with their logs, attempts, keys and dead letters.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
+    pub async fn delete_jobs(&self, request: &ChangeRequest) -> Result<ChangeAnswer> {
+        self.once(Method::POST, path::JOBS_DELETE, |call| call.json(request)).await
+    }
+
+    /// Starts an operation over many jobs. A request without a key gets a random one, so that the client can
+    /// repeat it.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
+    pub async fn start_operation(&self, mut request: OperationRequest) -> Result<OperationAnswer> {
+        request.key.get_or_insert_with(new_key);
+        self.repeated(Method::POST, path::OPERATIONS, |call| call.json(&request)).await
+    }
+
+    /// One operation.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
+    pub async fn operation(&self, id: OperationId) -> Result<OperationView> {
+        self.get(&fill(path::OPERATION, "{operation}", &id.to_string()), &()).await
+    }
+
+    /// A page of operations, newest first.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
+    pub async fn operations(&self, query: &OperationsQuery) -> Result<OperationPage> {
+        self.get(path::OPERATIONS, query).await
+    }
+
+    /// Cancels an operation. Once this returns, it changes no more jobs.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
+    pub async fn cancel_operation(&self, id: OperationId) -> Result<OperationView> {
+        let route = fill(path::OPERATION_CANCEL, "{operation}", &id.to_string());
+        self.repeated(Method::POST, &route, |call| call).await
     }
 
     /// All queues with their counts.

@@ -12,7 +12,7 @@ use orx_model::{
     Timestamp, limits,
 };
 use orx_schedule::{ParseZoneError, Zone};
-use orx_store::{CancelAnswer, CancelCommand, ListRequest, RetryAnswer, StoreError};
+use orx_store::{CancelAnswer, CancelCommand, DeleteAnswer, ListRequest, RetryAnswer, StoreError};
 use orx_transport::Channel;
 
 use crate::audit::{MadeChange, named};
@@ -99,9 +99,11 @@ impl ControlPanel {
                 Change::Retried => moved(job, JobStatus::Pending),
                 Change::Cancelling => KnownEvent::JobCancelling { job },
                 Change::Deleted => KnownEvent::JobChanged { job },
-                Change::AlreadyFinal | Change::NotInState | Change::NotFound | Change::Would => {
-                    return None;
-                }
+                Change::AlreadyFinal
+                | Change::NotInState
+                | Change::InUse
+                | Change::NotFound
+                | Change::Would => return None,
             };
             Some(Event::new(now, what))
         };
@@ -194,6 +196,47 @@ impl ControlPanel {
         }
         self.inner.wakeups.work();
         Ok(answer(changed, rest, request))
+    }
+
+    /// Deletes final jobs with their logs, attempts, keys and dead letters.
+    ///
+    /// # Errors
+    /// As [`Self::cancel`].
+    pub async fn delete_jobs(
+        &self,
+        caller: &Caller,
+        request: ChangeRequest,
+    ) -> Result<ChangeAnswer> {
+        caller.need(Scope::Admin)?;
+        let targets = self.targets(&request).await?;
+        if request.dry_run {
+            return self.dry_run(targets, |job| job.status.is_final()).await;
+        }
+        let (mut changed, mut rest) = (Vec::new(), None);
+        for ids in targets.ids.chunks(limits::OPERATION_BATCH) {
+            let now = self.now();
+            let answers = match self.store().delete_jobs(ids.to_vec(), request.expected).await {
+                Ok(answers) => answers,
+                Err(error) => {
+                    self.feed().publish(changes(ids, now));
+                    rest = Some(cut_short(error, changed.len(), &targets.ids)?);
+                    break;
+                }
+            };
+            let first = changed.len();
+            for (id, answer) in ids.iter().zip(answers) {
+                let (change, status) = match answer {
+                    DeleteAnswer::Deleted => (Change::Deleted, None),
+                    DeleteAnswer::NotInState { status } => (Change::NotInState, Some(status)),
+                    DeleteAnswer::InUse { status } => (Change::InUse, Some(status)),
+                    DeleteAnswer::Missing => (Change::NotFound, None),
+                };
+                changed.push(Changed { id: *id, change, status });
+            }
+            self.publish_changed(&changed[first..], now);
+        }
+        let answer = answer(changed, rest, &request);
+        Ok(self.recorded(caller, AuditAction::DeleteJobs, &request, answer).await)
     }
 
     /// Retries the jobs of dead letters; without ids or filter, of all dead letters.

@@ -14,6 +14,7 @@ mod links;
 mod live;
 mod node_drain;
 mod nodes;
+mod operations;
 mod queues;
 mod schedules;
 mod step_down;

@@ -234,10 +234,10 @@ impl Wakes {
     }
 }
 
-/// Whether this node has nothing to do: no attempt is live, no job waits for a time, and no ready job is
-/// for a worker that is here.
+/// Whether this node has nothing to do: no attempt is live, no job waits for a time, no ready job is for a
+/// worker that is here, and no operation runs.
 pub(crate) struct IdleState {
-    parts: Mutex<(bool, bool)>,
+    parts: Mutex<(bool, bool, bool)>,
     all: watch::Sender<bool>,
 }
 
@@ -256,10 +256,14 @@ impl IdleState {
         self.set(|parts| parts.1 = idle);
     }
 
-    fn set(&self, change: impl FnOnce(&mut (bool, bool))) {
+    pub(crate) fn operations(&self, idle: bool) {
+        self.set(|parts| parts.2 = idle);
+    }
+
+    fn set(&self, change: impl FnOnce(&mut (bool, bool, bool))) {
         let mut parts = lock(&self.parts);
         change(&mut parts);
-        let idle = parts.0 && parts.1;
+        let idle = parts.0 && parts.1 && parts.2;
         self.all.send_if_modified(|was| std::mem::replace(was, idle) != idle);
     }
 

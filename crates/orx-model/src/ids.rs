@@ -68,6 +68,42 @@ impl FromStr for JobId {
     }
 }
 
+/// The id of an operation over many jobs, which the store assigns: 1, 2, ….
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
+#[serde(transparent)]
+#[schema(value_type = i64, minimum = 1, example = 17)]
+pub struct OperationId(pub i64);
+
+impl fmt::Display for OperationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for OperationId {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        match text.parse::<i64>() {
+            Ok(id) if digits && (1..=JobId::MAX).contains(&id) => Ok(Self(id)),
+            _ => Err(ParseIdError::new("the id of an operation such as `17`", text)),
+        }
+    }
+}
+
 /// One try to run a job, numbered from 1. Printed and typed as `1423.2`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttemptId {

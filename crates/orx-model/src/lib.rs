@@ -34,7 +34,7 @@ pub mod wire;
 pub use attempt::{Attempt, AttemptStatus, LostWith, Outcome, OutcomeKind, ProcessExit};
 pub use backoff::Backoff;
 pub use event::{Event, EventCursor, EventKind, KnownEvent};
-pub use ids::{AttemptId, ExecutionId, Incarnation, JobId, MessageId, Name};
+pub use ids::{AttemptId, ExecutionId, Incarnation, JobId, MessageId, Name, OperationId};
 pub use job::{
     Command, Job, JobSpec, JobState, JobSummary, LiveAttempt, NewJob, Origin, SpecSummary,
 };

@@ -51,5 +51,15 @@ pub const KEY_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 pub const DELAY_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// Longest response time of a long poll.
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
+/// Jobs that an operation changes in one transaction.
+pub const OPERATION_BATCH: usize = 500;
+/// Ids that one operation names.
+pub const OPERATION_IDS: usize = 100_000;
+/// Jobs that an operation may change in a second.
+pub const OPERATION_RATE: u32 = 100_000;
+/// Operations that run at a time.
+pub const OPERATIONS_RUNNING: usize = 32;
+/// Operations that are stored; beyond them the oldest that ended are deleted.
+pub const OPERATIONS_KEPT: u64 = 10_000;
 /// Slots of one worker.
 pub const WORKER_SLOTS: u32 = 100_000;

@@ -171,6 +171,9 @@ pub struct Notification {
     /// Worker records or directives changed.
     #[serde(default)]
     pub workers: bool,
+    /// An operation over many jobs started.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub operations: bool,
     /// A node joined or left, or the leader stepped down.
     #[serde(default)]
     pub nodes: bool,

@@ -4,13 +4,14 @@
 use std::fmt::Display;
 
 use orx_model::job::{AttemptCounts, CancelRequest, Progress};
+use orx_model::wire::{Count, LeftAlone, OperationAction, OperationStatus};
 use orx_model::{
     Attempt, ExecutionId, Incarnation, Job, JobId, JobState, JobStatus, LiveAttempt, Name,
-    ProcessExit, Timestamp,
+    OperationId, ProcessExit, Timestamp,
 };
 use serde::de::DeserializeOwned;
 
-use crate::codec;
+use crate::{OperationRecord, codec};
 
 /// A column of a row: a number, or a name with a number.
 pub(crate) trait Column: Copy {
@@ -67,6 +68,15 @@ columns! {
     job, number, execution, worker, worker_name, epoch, status, claimed_at, started_at, ended_at,
     error, exit_code, exit_signal;
     then dropped_bytes
+}
+
+columns! {
+    /// The columns that [`operation`] reads.
+    OperationColumn, operation_columns of "o":
+    id, action, filter, zone, dead, force, rate, matched, matched_exact, upto, cursor, status, changed,
+    stopping, already_ended, not_ended, not_found, in_use, reason, person, token, address, error,
+    ended_by, created_at, ended_at;
+    then job, worker, execution, outcome
 }
 
 /// One row of a result set.
@@ -287,6 +297,40 @@ fn live<'r, R: Row<'r>>(row: R) -> Result<Option<LiveAttempt>, R::Error> {
             None => None,
         },
     }))
+}
+
+/// An operation over many jobs.
+pub(crate) fn operation<'r, R: Row<'r>>(row: R) -> Result<OperationRecord, R::Error> {
+    use OperationColumn as C;
+    Ok(OperationRecord {
+        id: OperationId(row.int(C::id)?),
+        action: row.with(C::action, OperationAction::of_name)?,
+        filter: row.optional_text(C::filter)?,
+        zone: row.optional_text(C::zone)?,
+        dead: row.int(C::dead)? != 0,
+        force: row.int(C::force)? != 0,
+        rate: row.optional_int(C::rate)?.and_then(|rate| u32::try_from(rate).ok()),
+        matched: Count { count: row.unsigned(C::matched)?, exact: row.int(C::matched_exact)? != 0 },
+        upto: row.job(C::upto)?,
+        cursor: row.job(C::cursor)?,
+        status: row.with(C::status, OperationStatus::of_name)?,
+        changed: row.unsigned(C::changed)?,
+        stopping: row.unsigned(C::stopping)?,
+        left: LeftAlone {
+            already_ended: row.unsigned(C::already_ended)?,
+            not_ended: row.unsigned(C::not_ended)?,
+            not_found: row.unsigned(C::not_found)?,
+            in_use: row.unsigned(C::in_use)?,
+        },
+        reason: row.optional_text(C::reason)?,
+        person: row.optional_text(C::person)?,
+        token: row.text(C::token)?,
+        address: row.optional_text(C::address)?,
+        error: row.optional_text(C::error)?,
+        ended_by: row.optional_text(C::ended_by)?,
+        created_at: row.time(C::created_at)?,
+        ended_at: row.optional_time(C::ended_at)?,
+    })
 }
 
 /// An attempt, with the number of bytes that its log dropped.

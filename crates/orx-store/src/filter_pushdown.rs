@@ -79,6 +79,8 @@ pub(crate) struct Plan {
     pub(crate) sources: Vec<Source>,
     /// ` AND …` on the columns of `jobs j`.
     pub(crate) conditions: String,
+    /// No job with a higher id matches, so the reads of indexes end there.
+    pub(crate) upto: Option<i64>,
 }
 
 /// The index entries of a job: tags, schedule, and the name of a command.
@@ -133,11 +135,12 @@ pub(crate) fn plan<D: Dialect>(
         return None;
     }
     let conditions = conditions(filter, lanes.as_ref());
+    let upto = upto(filter);
     if dead {
-        return Some(Plan { sources: vec![Source::Dead], conditions });
+        return Some(Plan { sources: vec![Source::Dead], conditions, upto });
     }
     if let Some(sources) = by_terms(filter) {
-        return Some(Plan { sources, conditions });
+        return Some(Plan { sources, conditions, upto });
     }
     let by_lane = lanes.as_ref().and_then(|lanes| Some((lanes, lanes.sources::<D>(filter)?)));
     let sources = match (few_statuses(filter), by_lane) {
@@ -150,7 +153,19 @@ pub(crate) fn plan<D: Dialect>(
         (None, Some((_, by_lane))) => by_lane,
         (None, None) => vec![Source::Every],
     };
-    Some(Plan { sources, conditions })
+    Some(Plan { sources, conditions, upto })
+}
+
+/// The highest id that the filter may match, where it limits ids.
+fn upto(filter: &Filter) -> Option<i64> {
+    let limit = |term: &FilterTerm| match term.test {
+        Test::Number(CountField::Id, Op::Is | Op::Less | Op::AtMost, number) if !term.negated => {
+            // A float beyond the range of ids becomes the nearest of them.
+            Some(number as i64)
+        }
+        _ => None,
+    };
+    filter.terms.iter().filter_map(limit).min()
 }
 
 /// The statuses of the filter, if each has an index; completed jobs, the most, have none.
@@ -303,10 +318,11 @@ fn sql_op(op: Op) -> &'static str {
     }
 }
 
-/// The statement that reads the next ids of some sources, in order, beyond `after`. `after` and `rows`
-/// are inserted as they are.
+/// The statement that reads the next ids of some sources, in order, beyond `after` and up to `upto`. `after`
+/// and `rows` are inserted as they are.
 pub(crate) fn ids<D: Dialect>(
     sources: &[Source],
+    upto: Option<i64>,
     oldest_first: bool,
     after: &str,
     rows: &str,
@@ -316,7 +332,10 @@ pub(crate) fn ids<D: Dialect>(
         .iter()
         .map(|source| {
             let SourceSql { table, id, condition } = place::<D>(source);
-            format!("SELECT {id} AS id FROM {table} WHERE {condition} AND {id} {beyond} {after}")
+            let upto = upto.map(|upto| format!(" AND {id} <= {upto}")).unwrap_or_default();
+            format!(
+                "SELECT {id} AS id FROM {table} WHERE {condition} AND {id} {beyond} {after}{upto}"
+            )
         })
         .collect();
     let end = format!("ORDER BY id {order} LIMIT {rows}");
@@ -441,6 +460,23 @@ mod tests {
         assert_eq!(sources("-queue:media"), [Lane(4), Unindexed]);
         assert_eq!(planned("queue:other", &[]), None);
         assert_eq!(planned("status:failed -status:failed", &[]), None);
+    }
+
+    #[test]
+    fn an_upper_limit_of_ids_ends_the_reads_of_indexes() {
+        let limit = |text: &str| {
+            let filter = Filter::parse(text, Timestamp::default(), &UtcClock).expect("a filter");
+            let plan = plan::<Plain>(&filter, false, None, &[]).expect("may match");
+            assert_eq!(plan.sources, [Source::Every]);
+            plan.upto
+        };
+        assert_eq!(limit("id<=9 id<12 id>3"), Some(9));
+        assert_eq!(limit("id:7"), Some(7));
+        assert_eq!(limit("-id<=9 id>3 attempts<2"), None);
+        let read = ids::<Plain>(&[Source::Every], Some(9), true, "?1", "?2");
+        let expected = "SELECT id AS id FROM jobs WHERE 0 = 0 AND id > ?1 AND id <= 9 \
+                        ORDER BY id ASC LIMIT ?2";
+        assert_eq!(read, expected);
     }
 
     #[test]

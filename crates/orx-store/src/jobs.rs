@@ -120,7 +120,27 @@ pub enum RetryAnswer {
     Missing,
 }
 
-/// Accepts, reads, cancels and retries jobs.
+/// The result of one job of [`Jobs::delete_jobs`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeleteAnswer {
+    /// The job is deleted, with its attempts, log, result, key and dead letter.
+    Deleted,
+    /// The job has not ended, or is not in the expected status. Nothing was changed.
+    NotInState {
+        /// The current status.
+        status: JobStatus,
+    },
+    /// The job has ended, but the jobs that wait for its end have not been released yet, or it depends on
+    /// unfinished jobs itself. Nothing was changed.
+    InUse {
+        /// The current status.
+        status: JobStatus,
+    },
+    /// The store has no job with this id.
+    Missing,
+}
+
+/// Accepts, reads, cancels, retries and deletes jobs.
 #[async_trait]
 pub trait Jobs: Send + Sync {
     /// Durable. Results are in the order of `jobs`; ids ascend in that order. With `run_at` after
@@ -174,4 +194,13 @@ pub trait Jobs: Send + Sync {
     /// Durable. Makes final jobs pending again, at a person's request. Results are in the order of
     /// `ids`.
     async fn retry(&self, ids: Vec<JobId>, now: Timestamp) -> Result<Vec<RetryAnswer>>;
+
+    /// Durable. Deletes final jobs at a person's request, with dead letters and keys: unlike after a prune, a
+    /// new job can take the key. Only jobs in the `expected` status, if there is one. Results are in the order
+    /// of `ids`.
+    async fn delete_jobs(
+        &self,
+        ids: Vec<JobId>,
+        expected: Option<JobStatus>,
+    ) -> Result<Vec<DeleteAnswer>>;
 }

@@ -43,6 +43,7 @@ mod lane_merge_tests;
 mod leases;
 mod logs;
 mod memory;
+mod operations;
 mod postgres;
 mod prepared_firing;
 mod prepared_job;
@@ -65,10 +66,16 @@ pub use dispatching::{
     CLAIM_MOST, ClaimRequest, Claimed, Claims, Dispatching, Holder, Live, Promoted, Recorded,
 };
 pub use error::StoreError;
-pub use jobs::{CancelAnswer, CancelCommand, Enqueued, Jobs, ListRequest, Page, RetryAnswer};
+pub use jobs::{
+    CancelAnswer, CancelCommand, DeleteAnswer, Enqueued, Jobs, ListRequest, Page, RetryAnswer,
+};
 pub use leases::{Lead, LeadRequest, Leases, NodeRecord, NodeReport, Term};
 pub use logs::{LogRequest, Logs, LogsRequest};
 pub use memory::{Memory, Transition};
+pub use operations::{
+    AddedOperation, BatchAnswer, BatchOutcome, BatchedJob, NewOperation, OperationBatch,
+    OperationEnd, OperationRecord, Operations, Target,
+};
 pub use postgres::{Postgres, PostgresOptions};
 pub use queues::Queues;
 pub use schedules::{
@@ -114,6 +121,7 @@ pub trait Store:
     + DeadLetters
     + Tokens
     + Audit
+    + Operations
     + StoreCopy
     + Upkeep
 {
@@ -130,6 +138,7 @@ impl<T> Store for T where
         + DeadLetters
         + Tokens
         + Audit
+        + Operations
         + StoreCopy
         + Upkeep
 {

@@ -36,6 +36,7 @@ struct WakeupState {
     work: Notify,
     due_changed: Notify,
     workers_changed: Notify,
+    operations: Notify,
     /// Earliest time passed to [`Wakeups::due`] and not yet taken, Unix milliseconds; `MAX` for none.
     due: AtomicI64,
     /// The condition of the store, and whether this node stops.
@@ -103,6 +104,7 @@ impl Wakeups {
             work: Notify::new(),
             due_changed: Notify::new(),
             workers_changed: Notify::new(),
+            operations: Notify::new(),
             due: AtomicI64::new(i64::MAX),
             condition: watch::Sender::new((Condition::Well, false)),
             step_down: watch::Sender::new(None),
@@ -182,6 +184,9 @@ impl Wakeups {
         if notification.workers {
             self.inner.workers_changed.notify_one();
         }
+        if notification.operations {
+            self.inner.operations.notify_one();
+        }
         if let Some(epoch) = notification.step_down {
             self.inner.step_down.send_replace(Some(epoch));
         }
@@ -252,6 +257,18 @@ impl Wakeups {
     /// Waits for a call of [`Self::workers`]; an earlier call is not missed. For one waiter, the monitor.
     pub async fn wait_for_workers(&self) {
         self.inner.workers_changed.notified().await;
+    }
+
+    /// An operation over many jobs started.
+    pub fn operations(&self) {
+        self.inner.operations.notify_one();
+        self.notify_others(|notification| notification.operations = true);
+    }
+
+    /// Waits for a call of [`Self::operations`]; an earlier call is not missed. For one waiter, the leader's
+    /// operations.
+    pub async fn wait_for_operations(&self) {
+        self.inner.operations.notified().await;
     }
 
     /// Records the condition of the store.

@@ -81,6 +81,9 @@ pub(crate) enum TopLevelCommand {
     Wait(commands::wait::WaitArgs),
     Cancel(commands::change::CancelArgs),
     Retry(commands::change::RetryArgs),
+    Rm(commands::change::RmArgs),
+    #[command(subcommand)]
+    Operation(commands::operation::OperationSubcommand),
     #[command(subcommand)]
     Schedule(commands::schedule::ScheduleSubcommand),
     /// List, show, pause and resume queues

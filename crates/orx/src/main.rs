@@ -232,6 +232,10 @@ fn client_command(
             }
             TopLevelCommand::Cancel(args) => commands::change::cancel(args, &session).await,
             TopLevelCommand::Retry(args) => commands::change::retry(args, &session).await,
+            TopLevelCommand::Rm(args) => commands::change::rm(args, &session).await,
+            TopLevelCommand::Operation(command) => {
+                commands::operation::run(command, &session).await
+            }
             TopLevelCommand::Schedule(command) => commands::schedule::run(command, &session).await,
             TopLevelCommand::Audit(args) => commands::audit::run(args, &session).await,
             TopLevelCommand::Queue(command) => commands::queue::run(command, &session).await,

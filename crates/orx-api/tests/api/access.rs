@@ -22,7 +22,7 @@ async fn every_route_requires_a_token_and_its_scope() {
                                   "job":{"command":{"argv":["true"]}}}}"#;
     let backfill = r#"{"from":"2001-01-01T00:00:00Z","to":"2001-01-01T00:00:00Z"}"#;
     // In this order, so that each finds the schedule.
-    let table: [(Method, &str, &str, &[&str]); 29] = [
+    let table: [(Method, &str, &str, &[&str]); 34] = [
         (Method::PUT, "/api/v1/schedules/daily", put_command, &["admin"]),
         (Method::POST, "/api/v1/schedules/daily/trigger", "{}", &["admin"]),
         (Method::POST, "/api/v1/schedules/daily/backfill", backfill, &["admin"]),
@@ -49,6 +49,16 @@ async fn every_route_requires_a_token_and_its_scope() {
         (Method::GET, "/api/v1/jobs/1/logs", "", &reads),
         (Method::GET, "/api/v1/jobs/1/result", "", &reads),
         (Method::POST, "/admin/v1/jobs/retry", r#"{"ids":[1]}"#, &["admin"]),
+        (Method::POST, "/admin/v1/jobs/delete", r#"{"ids":[999]}"#, &["admin"]),
+        (
+            Method::POST,
+            "/admin/v1/operations",
+            r#"{"action":"cancel","filter":"name:nobody"}"#,
+            &["admin"],
+        ),
+        (Method::GET, "/admin/v1/operations", "", &["admin"]),
+        (Method::GET, "/admin/v1/operations/1", "", &["admin"]),
+        (Method::POST, "/admin/v1/operations/1/cancel", "", &["admin"]),
         (Method::GET, "/admin/v1/queues", "", &["read", "admin"]),
         (Method::GET, "/admin/v1/queues/default", "", &["read", "admin"]),
         (Method::GET, "/admin/v1/dead-letters", "", &["read", "admin"]),
@@ -102,6 +112,10 @@ async fn the_document_describes_exactly_the_routes_there_are() {
         path::JOB_LOGS,
         path::JOB_RESULT,
         path::JOBS_RETRY,
+        path::JOBS_DELETE,
+        path::OPERATIONS,
+        path::OPERATION,
+        path::OPERATION_CANCEL,
         path::QUEUES,
         path::QUEUE,
         path::DEAD_LETTERS,

@@ -1,4 +1,4 @@
-//! Deletes old jobs, logs, ledger rows, keys, tokens and nodes, in small transactions with pauses between.
+//! Deletes old jobs, logs, ledger rows, keys, operations, tokens and nodes, in small transactions with pauses between.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,10 @@ const PRUNE_CHUNKS: u32 = 1_000;
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 /// Pause between two transactions, in which other calls reach the store.
 const PAUSE: Duration = Duration::from_millis(5);
+/// An operation over many jobs is shown for this long after its end.
+const OPERATION_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Operations deleted in one transaction; each may name many ids.
+const OPERATIONS_MOST: u32 = 20;
 /// A token that expired or was revoked is shown for this long.
 const TOKEN_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The row of a node that missed this many heartbeats is deleted.
@@ -95,7 +99,10 @@ impl Janitor {
         let pruned = store.prune(request, self.term).await?;
         let rows = store.prune_slots(ago(settings.keep_slots), PRUNE_MOST, self.term).await?;
         let keys = store.forget_keys(now.wall, PRUNE_MOST, self.term).await?;
-        Ok(pruned.more || rows.max(keys) >= u64::from(PRUNE_MOST))
+        let (before, most) = (ago(OPERATION_KEPT), OPERATIONS_MOST);
+        let operations = store.forget_operations(before, most, self.term).await?;
+        let more = rows.max(keys) >= u64::from(PRUNE_MOST) || operations >= u64::from(most);
+        Ok(pruned.more || more)
     }
 
     /// Deletes tokens that expired, and nodes that fell silent, long ago.

@@ -5,6 +5,7 @@ pub mod dispatcher;
 mod election;
 pub mod janitor;
 pub mod monitor;
+pub mod operations;
 pub(crate) mod run;
 pub mod scheduler;
 

@@ -14,6 +14,7 @@ use super::dispatcher::run::Dispatcher;
 use super::election::{Election, Turn};
 use super::janitor::Janitor;
 use super::monitor::run::Monitor;
+use super::operations::OperationRunner;
 use super::scheduler::run::Scheduler;
 use crate::health::{Health, is_the_end};
 use crate::{Context, Now};
@@ -233,11 +234,13 @@ impl Leader {
         let rng = StdRng::from_rng(&mut self.rng);
         let dispatcher = Dispatcher::new(Arc::clone(context), term, rng);
         let janitor = Janitor::new(Arc::clone(context), term);
+        let operations = OperationRunner::new(Arc::clone(context), term);
         self.over = CancellationToken::new();
         self.duties.spawn(monitor.run(self.over.clone()));
         self.duties.spawn(scheduler.run(self.over.clone()));
         self.duties.spawn(dispatcher.run(self.over.clone()));
         self.duties.spawn(janitor.run(self.over.clone()));
+        self.duties.spawn(operations.run(self.over.clone()));
         self.context.wakes.nodes.notify_one();
         self.publish(NodeEvent::Leads { epoch: term.epoch });
         Ok(())

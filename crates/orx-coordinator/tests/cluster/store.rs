@@ -12,7 +12,8 @@ use orx_model::message::{ExecutionProgress, ExecutionRef, Started, WorkerDirecti
 use orx_model::schedule::Slot;
 use orx_model::wire::{Count, StatusCounts};
 use orx_model::{
-    Attempt, Incarnation, Job, JobId, JobSummary, Name, NewJob, Outcome, SecretHash, Timestamp,
+    Attempt, Incarnation, Job, JobId, JobStatus, JobSummary, Name, NewJob, OperationId, Outcome,
+    SecretHash, Timestamp,
 };
 use orx_store::*;
 use tokio::sync::oneshot;
@@ -192,6 +193,7 @@ slow!(Jobs {
     fn queue_counts() -> Vec<(Name, StatusCounts)>;
     fn oldest_due() -> Vec<(Name, Timestamp)>;
     fn retry(ids: Vec<JobId>, now: Timestamp) -> Vec<RetryAnswer>;
+    fn delete_jobs(ids: Vec<JobId>, expected: Option<JobStatus>) -> Vec<DeleteAnswer>;
 }
     async fn enqueue(&self, jobs: Vec<NewJob>, now: Timestamp) -> Result<Vec<Enqueued>> {
         self.call("enqueue", move |world| bug::enqueue(world, jobs, now)).await
@@ -463,6 +465,17 @@ slow!(Queues {
 slow!(Audit {
     fn record_change(record: AuditRecord) -> ();
     fn audit(request: AuditRequest) -> Vec<AuditRecord>;
+});
+
+slow!(Operations {
+    fn operation(id: OperationId) -> Option<OperationRecord>;
+    fn operations(before: Option<OperationId>, limit: u32) -> Vec<OperationRecord>;
+    fn running_operations(limit: u32) -> Vec<OperationRecord>;
+    fn operation_targets(id: OperationId, after: JobId) -> Vec<JobId>;
+    led fn run_batch(batch: OperationBatch, now: Timestamp; ) -> BatchAnswer;
+    led fn forget_operations(ended_before: Timestamp, limit: u32; ) -> u64;
+    now fn add_operation(new: NewOperation) -> AddedOperation;
+    now fn end_operation(id: OperationId, end: OperationEnd) -> Option<(OperationRecord, bool)>;
 });
 
 slow!(DeadLetters {

@@ -10,7 +10,8 @@ use orx_model::message::{ExecutionProgress, ExecutionRef, Started, WorkerDirecti
 use orx_model::schedule::Slot;
 use orx_model::wire::{Count, StatusCounts};
 use orx_model::{
-    Attempt, Incarnation, Job, JobId, JobSummary, Name, NewJob, Outcome, SecretHash, Timestamp,
+    Attempt, Incarnation, Job, JobId, JobStatus, JobSummary, Name, NewJob, OperationId, Outcome,
+    SecretHash, Timestamp,
 };
 use orx_store::*;
 use parking_lot::Mutex;
@@ -159,6 +160,7 @@ pass!(Jobs {
     fn oldest_due() -> Vec<(Name, Timestamp)>;
     fn cancel(cancels: Vec<CancelCommand>, now: Timestamp) -> Vec<CancelAnswer>;
     fn retry(ids: Vec<JobId>, now: Timestamp) -> Vec<RetryAnswer>;
+    fn delete_jobs(ids: Vec<JobId>, expected: Option<JobStatus>) -> Vec<DeleteAnswer>;
 });
 
 pass!(Dispatching {
@@ -173,6 +175,17 @@ pass!(Dispatching {
     fn live_attempts() -> Vec<Live>;
     fn live_attempts_of(workers: Vec<Incarnation>) -> Vec<Live>;
     fn holders(executions: Vec<ExecutionRef>) -> Vec<Option<Holder>>;
+});
+
+pass!(Operations {
+    fn operation(id: OperationId) -> Option<OperationRecord>;
+    fn operations(before: Option<OperationId>, limit: u32) -> Vec<OperationRecord>;
+    fn running_operations(limit: u32) -> Vec<OperationRecord>;
+    fn operation_targets(id: OperationId, after: JobId) -> Vec<JobId>;
+    fn run_batch(batch: OperationBatch, now: Timestamp, term: Term) -> BatchAnswer;
+    fn forget_operations(ended_before: Timestamp, limit: u32, term: Term) -> u64;
+    fn add_operation(new: NewOperation, now: Timestamp) -> AddedOperation;
+    fn end_operation(id: OperationId, end: OperationEnd, now: Timestamp) -> Option<(OperationRecord, bool)>;
 });
 
 pass!(Logs {

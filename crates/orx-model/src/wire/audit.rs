@@ -19,6 +19,12 @@ names! {
         RetryDeadLetters = "retry_dead_letters",
         /// Dead letters were deleted.
         DeleteDeadLetters = "delete_dead_letters",
+        /// Ended jobs were deleted.
+        DeleteJobs = "delete_jobs",
+        /// An operation over many jobs started.
+        StartOperation = "start_operation",
+        /// An operation over many jobs ended, or was cancelled.
+        EndOperation = "end_operation",
         /// Workers were drained.
         DrainWorkers = "drain_workers",
         /// Workers were resumed.

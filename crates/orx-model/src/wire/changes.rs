@@ -55,6 +55,8 @@ pub enum Change {
     AlreadyFinal,
     /// Unchanged: it has not ended, or its status is not the expected one.
     NotInState,
+    /// Unchanged: it has ended, but its end has not reached the jobs that wait for it.
+    InUse,
     /// There is no such job.
     NotFound,
     /// A dry run would change it.

@@ -8,6 +8,7 @@ mod jobs;
 pub mod live;
 mod logs;
 mod messages;
+mod operations;
 mod overview;
 pub mod path;
 mod queues;
@@ -27,6 +28,10 @@ pub use logs::{LogEvent, LogPart, LogsQuery};
 pub use messages::{
     InboxLine, InboxQuery, NodeChannel, NodePublishRequest, PublishAnswer, PublishRequest, Receipt,
     RefusedEnvelope,
+};
+pub use operations::{
+    LeftAlone, OperationAction, OperationAnswer, OperationExample, OperationPage, OperationRequest,
+    OperationStatus, OperationView, OperationsQuery,
 };
 pub use overview::{Attention, AttentionKind, Overview, Percentiles, QueueOverview, Rates};
 pub use queues::{DeadLetter, DeadLetterPage, QueueList, QueueOrder, QueueView, StatusCounts};

@@ -16,6 +16,14 @@ pub const JOB_LOGS: &str = "/api/v1/jobs/{job}/logs";
 pub const JOB_RESULT: &str = "/api/v1/jobs/{job}/result";
 /// Retry jobs that have ended.
 pub const JOBS_RETRY: &str = "/admin/v1/jobs/retry";
+/// Delete jobs that have ended.
+pub const JOBS_DELETE: &str = "/admin/v1/jobs/delete";
+/// Start an operation over many jobs, or list operations.
+pub const OPERATIONS: &str = "/admin/v1/operations";
+/// One operation.
+pub const OPERATION: &str = "/admin/v1/operations/{operation}";
+/// Cancel an operation.
+pub const OPERATION_CANCEL: &str = "/admin/v1/operations/{operation}/cancel";
 /// All queues.
 pub const QUEUES: &str = "/admin/v1/queues";
 /// One queue.

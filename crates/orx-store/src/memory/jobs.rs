@@ -12,8 +12,11 @@ use orx_model::{
     OutcomeKind, Timestamp, next,
 };
 
-use super::{Memory, matches};
-use crate::{CancelAnswer, CancelCommand, Enqueued, Jobs, ListRequest, Page, Result, RetryAnswer};
+use super::{Memory, State, matches};
+use crate::{
+    CancelAnswer, CancelCommand, DeleteAnswer, Enqueued, Jobs, ListRequest, Page, Result,
+    RetryAnswer,
+};
 
 #[async_trait]
 impl Jobs for Memory {
@@ -150,86 +153,136 @@ impl Jobs for Memory {
         now: Timestamp,
     ) -> Result<Vec<CancelAnswer>> {
         let mut state = self.state()?;
-        let mut answers = Vec::new();
-        for cancel in cancels {
-            let Some(entry) = state.jobs.get_mut(&cancel.id) else {
-                answers.push(CancelAnswer::Missing);
-                continue;
-            };
-            let status = entry.job.state.status;
-            if cancel.expected.is_some_and(|expected| expected != status) {
-                answers.push(CancelAnswer::NotInState { status });
-                continue;
-            }
-            if status.is_final() {
-                answers.push(CancelAnswer::AlreadyFinal { status });
-                continue;
-            }
-            entry.job.state.cancel.get_or_insert(CancelRequest {
-                at: now,
-                reason: cancel.reason,
-                by: cancel.by,
-            });
-            let live = entry.job.state.live.clone();
-            let ends = entry.job.state.ends;
-            answers.push(match live {
-                None => {
-                    state.finish(cancel.id, JobEvent::Cancel, None, now, None)?;
-                    CancelAnswer::Cancelled { stop: None }
-                }
-                Some(live) if !cancel.force => CancelAnswer::Cancelling {
-                    worker: live.worker,
-                    execution: live.execution,
-                    status,
-                },
-                Some(live) => {
-                    let outcome = Outcome {
-                        job: cancel.id,
-                        execution: live.execution,
-                        kind: OutcomeKind::Cancelled,
-                        started_at: live.started_at,
-                        ended_at: now,
-                        error: Some("cancelled by force".to_owned()),
-                        exit: None,
-                    };
-                    let event = JobEvent::Stopped;
-                    let resolved = Resolution { event, ends, run_at: None, dead: None };
-                    state.end_attempt(&outcome, &resolved, None, now)?;
-                    CancelAnswer::Cancelled { stop: Some((live.worker, live.execution)) }
-                }
-            });
-        }
-        Ok(answers)
+        cancels.into_iter().map(|cancel| state.cancel_one(cancel, now)).collect()
     }
 
     async fn retry(&self, ids: Vec<JobId>, now: Timestamp) -> Result<Vec<RetryAnswer>> {
         let mut state = self.state()?;
-        let mut answers = Vec::new();
-        for id in ids {
-            let Some(entry) = state.jobs.get(&id) else {
-                answers.push(RetryAnswer::Missing);
-                continue;
-            };
-            let status = entry.job.state.status;
-            if next(status, JobEvent::Revive).is_err() {
-                answers.push(RetryAnswer::NotInState { status });
-                continue;
+        ids.into_iter().map(|id| state.retry_one(id, now)).collect()
+    }
+
+    async fn delete_jobs(
+        &self,
+        ids: Vec<JobId>,
+        expected: Option<JobStatus>,
+    ) -> Result<Vec<DeleteAnswer>> {
+        let mut state = self.state()?;
+        let delete = |id| match state.deletable(id) {
+            Ok(status) if expected.is_some_and(|expected| expected != status) => {
+                DeleteAnswer::NotInState { status }
             }
-            state.change(id, JobEvent::Revive, None)?;
-            state.dead.remove(&id);
-            if let Some(entry) = state.jobs.get_mut(&id) {
-                entry.expire_at = entry.job.spec.deadline;
-                let job = &mut entry.job;
-                job.state.run_at = now;
-                job.state.finished_at = None;
-                job.state.ends = AttemptCounts::default();
-                job.state.cancel = None;
-                job.state.error = None;
-                job.state.exit = None;
-                job.state.result = None;
+            Ok(_) => {
+                state.delete_chunks(id, usize::MAX);
+                state.delete_row(id);
+                DeleteAnswer::Deleted
             }
-            answers.push(RetryAnswer::Retried);
+            Err(answer) => answer,
+        };
+        Ok(ids.into_iter().map(delete).collect())
+    }
+}
+
+impl State {
+    pub(super) fn cancel_one(
+        &mut self,
+        cancel: CancelCommand,
+        now: Timestamp,
+    ) -> Result<CancelAnswer> {
+        let Some(entry) = self.jobs.get_mut(&cancel.id) else {
+            return Ok(CancelAnswer::Missing);
+        };
+        let status = entry.job.state.status;
+        if cancel.expected.is_some_and(|expected| expected != status) {
+            return Ok(CancelAnswer::NotInState { status });
         }
-        Ok(answers)
+        if status.is_final() {
+            return Ok(CancelAnswer::AlreadyFinal { status });
+        }
+        entry.job.state.cancel.get_or_insert(CancelRequest {
+            at: now,
+            reason: cancel.reason,
+            by: cancel.by,
+        });
+        let live = entry.job.state.live.clone();
+        let ends = entry.job.state.ends;
+        Ok(match live {
+            None => {
+                self.finish(cancel.id, JobEvent::Cancel, None, now, None)?;
+                CancelAnswer::Cancelled { stop: None }
+            }
+            Some(live) if !cancel.force => {
+                CancelAnswer::Cancelling { worker: live.worker, execution: live.execution, status }
+            }
+            Some(live) => {
+                let outcome = Outcome {
+                    job: cancel.id,
+                    execution: live.execution,
+                    kind: OutcomeKind::Cancelled,
+                    started_at: live.started_at,
+                    ended_at: now,
+                    error: Some("cancelled by force".to_owned()),
+                    exit: None,
+                };
+                let event = JobEvent::Stopped;
+                let resolved = Resolution { event, ends, run_at: None, dead: None };
+                self.end_attempt(&outcome, &resolved, None, now)?;
+                CancelAnswer::Cancelled { stop: Some((live.worker, live.execution)) }
+            }
+        })
+    }
+
+    pub(super) fn retry_one(&mut self, id: JobId, now: Timestamp) -> Result<RetryAnswer> {
+        let Some(entry) = self.jobs.get(&id) else { return Ok(RetryAnswer::Missing) };
+        let status = entry.job.state.status;
+        if next(status, JobEvent::Revive).is_err() {
+            return Ok(RetryAnswer::NotInState { status });
+        }
+        self.change(id, JobEvent::Revive, None)?;
+        self.dead.remove(&id);
+        if let Some(entry) = self.jobs.get_mut(&id) {
+            entry.expire_at = entry.job.spec.deadline;
+            let job = &mut entry.job;
+            job.state.run_at = now;
+            job.state.finished_at = None;
+            job.state.ends = AttemptCounts::default();
+            job.state.cancel = None;
+            job.state.error = None;
+            job.state.exit = None;
+            job.state.result = None;
+        }
+        Ok(RetryAnswer::Retried)
+    }
+
+    /// The status of a job that a person may delete.
+    pub(super) fn deletable(&self, id: JobId) -> std::result::Result<JobStatus, DeleteAnswer> {
+        let entry = self.jobs.get(&id).ok_or(DeleteAnswer::Missing)?;
+        let status = entry.job.state.status;
+        if !status.is_final() {
+            return Err(DeleteAnswer::NotInState { status });
+        }
+        if self.schedules.is_in_use(id) {
+            return Err(DeleteAnswer::InUse { status });
+        }
+        Ok(status)
+    }
+
+    /// Deletes the first chunks of a job's log; returns how many.
+    pub(super) fn delete_chunks(&mut self, id: JobId, most: usize) -> usize {
+        let whole = (id, 0, 0)..=(id, u32::MAX, u64::MAX);
+        let first: Vec<_> = self.logs.range(whole).map(|(place, _)| *place).take(most).collect();
+        for place in &first {
+            self.logs.remove(place);
+        }
+        first.len()
+    }
+
+    /// Deletes a job with its key and dead letter.
+    pub(super) fn delete_row(&mut self, id: JobId) {
+        self.dead.remove(&id);
+        if let Some(entry) = self.jobs.remove(&id)
+            && let Some(key) = entry.job.spec.key
+        {
+            self.keys.remove(&key);
+        }
     }
 }

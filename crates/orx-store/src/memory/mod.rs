@@ -7,6 +7,7 @@ mod dispatching;
 mod jobs;
 mod leases;
 mod logs;
+mod operations;
 mod outcomes;
 mod queues;
 mod schedules;
@@ -77,6 +78,7 @@ struct State {
     queues: std::collections::BTreeSet<Name>,
     paused: BTreeMap<Name, Paused>,
     audit: VecDeque<AuditRecord>,
+    operations: operations::OperationTable,
     history: Vec<Transition>,
     schedules: schedules::ScheduleTables,
     clock: Option<ClockNote>,

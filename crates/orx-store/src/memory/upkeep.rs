@@ -40,13 +40,7 @@ impl Upkeep for Memory {
         old.truncate(request.limit as usize);
         let (mut jobs, mut chunks) = (0, request.chunks as usize);
         for (_, id) in &old {
-            let whole = (*id, 0, 0)..=(*id, u32::MAX, u64::MAX);
-            let first: Vec<_> =
-                state.logs.range(whole).map(|(place, _)| *place).take(chunks).collect();
-            for place in &first {
-                state.logs.remove(place);
-            }
-            chunks -= first.len();
+            chunks -= state.delete_chunks(*id, chunks);
             if chunks == 0 {
                 break;
             }

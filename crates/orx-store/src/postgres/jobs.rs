@@ -22,7 +22,10 @@ use crate::codec::{FORCED, capped, status_code};
 use crate::columns::Row as _;
 use crate::error::prepared;
 use crate::prepared_job::PreparedJob;
-use crate::{CancelAnswer, CancelCommand, Enqueued, Jobs, ListRequest, Page, Result, RetryAnswer};
+use crate::{
+    CancelAnswer, CancelCommand, DeleteAnswer, Enqueued, Jobs, ListRequest, Page, Result,
+    RetryAnswer,
+};
 
 /// Indexes of the commands without an answer; of several for one job, the first, so that commands for one
 /// job run one after the other.
@@ -40,9 +43,17 @@ pub(super) fn sources_and_target(event: JobEvent) -> DbResult<(Vec<JobStatus>, J
     Ok((from, to))
 }
 
-fn codes(statuses: &[JobStatus]) -> SqlValue {
+pub(super) fn codes(statuses: &[JobStatus]) -> SqlValue {
     sql::ints(statuses.iter().map(|status| status_code(*status)))
 }
+
+pub(super) fn final_codes() -> SqlValue {
+    let all = JobStatus::ALL.into_iter().filter(|status| status.is_final());
+    sql::ints(all.map(status_code))
+}
+
+/// Chunks of logs that one statement of a deletion deletes, at most.
+const DELETE_CHUNKS: i64 = 1_000;
 
 impl PgBudget {
     async fn job(&self, id: JobId) -> DbResult<Option<Job>> {
@@ -156,6 +167,53 @@ impl PgBudget {
                         Some(RetryAnswer::Retried)
                     }
                     Some(Before { status, .. }) => Some(RetryAnswer::NotInState { status }),
+                };
+            }
+        }
+    }
+
+    async fn delete_jobs(
+        self: &Arc<Self>,
+        ids: &[JobId],
+        expected: Option<JobStatus>,
+    ) -> DbResult<Vec<DeleteAnswer>> {
+        let mut answers: Vec<Option<DeleteAnswer>> = vec![None; ids.len()];
+        loop {
+            let left = firsts(&answers, |index| ids[index]);
+            if left.is_empty() {
+                return answers.into_iter().collect::<Option<Vec<_>>>().ok_or(DbError::Busy);
+            }
+            let values = [
+                ("jobs", sql::ints(left.iter().map(|index| ids[*index].0))),
+                ("final", final_codes()),
+                ("expected", sql::optional_int(expected.map(status_code))),
+                ("chunks", sql::int(DELETE_CHUNKS)),
+            ];
+            let statement = sql::fill(include_str!("delete_jobs.sql"), values);
+            let done = answers.iter().any(Option::is_some);
+            let rows = self.rows(MessageKind::Durable, statement).await;
+            let rows = rows.map_err(|failure| failure.after(done))?;
+            self.count();
+            let answer = |row| {
+                let row = PgColumns(row);
+                let status = row.status(1)?;
+                let answer = match (row.bool(2)?, row.bool(3)?, row.bool(4)?) {
+                    (_, _, true) => Some(DeleteAnswer::Deleted),
+                    // It changed meanwhile, or its log has more chunks.
+                    (false, ..) | (_, true, _) => None,
+                    _ if !status.is_final() || expected.is_some_and(|it| it != status) => {
+                        Some(DeleteAnswer::NotInState { status })
+                    }
+                    _ => Some(DeleteAnswer::InUse { status }),
+                };
+                Ok((row.job(0)?, answer))
+            };
+            let found: HashMap<JobId, Option<DeleteAnswer>> =
+                rows.iter().map(answer).collect::<DbResult<_>>()?;
+            for index in left {
+                answers[index] = match found.get(&ids[index]) {
+                    Some(answer) => *answer,
+                    None => Some(DeleteAnswer::Missing),
                 };
             }
         }
@@ -277,5 +335,13 @@ impl Jobs for Postgres {
 
     async fn retry(&self, ids: Vec<JobId>, now: Timestamp) -> Result<Vec<RetryAnswer>> {
         self.inner.write("retry the jobs", self.inner.retry(&ids, now)).await
+    }
+
+    async fn delete_jobs(
+        &self,
+        ids: Vec<JobId>,
+        expected: Option<JobStatus>,
+    ) -> Result<Vec<DeleteAnswer>> {
+        self.inner.write("delete the jobs", self.inner.delete_jobs(&ids, expected)).await
     }
 }

@@ -110,7 +110,7 @@ impl PgBudget {
 /// id and whether its spec fits within the window's bytes. The columns of a job that cannot match are null,
 /// and a spec that does not fit is not read.
 pub(super) fn page_statement(plan: &Plan, walk: &Walk, want: WindowRequest) -> Statement {
-    let Statement { text: ids, values } = ids(&plan.sources, walk.oldest_first, want);
+    let Statement { text: ids, values } = ids(plan, walk.oldest_first, want);
     let order = if walk.oldest_first { "asc" } else { "desc" };
     let (columns, spec) = columns(walk);
     let conditions = &plan.conditions;
@@ -161,7 +161,7 @@ fn columns(walk: &Walk) -> (&'static str, &'static str) {
 /// the jobs it returns. It returns at least one row; the last columns of each are the number of jobs read,
 /// the last of them, and the number of matches.
 pub(super) fn window_statement(plan: &Plan, walk: &Walk, want: WindowRequest) -> Statement {
-    let Statement { text: ids, values } = ids(&plan.sources, walk.oldest_first, want);
+    let Statement { text: ids, values } = ids(plan, walk.oldest_first, want);
     let (order, last) = if walk.oldest_first { ("asc", "max") } else { ("desc", "min") };
     let (columns, spec) = columns(walk);
     let conditions = &plan.conditions;
@@ -189,11 +189,12 @@ pub(super) fn window_statement(plan: &Plan, walk: &Walk, want: WindowRequest) ->
 }
 
 /// See [`filter_pushdown::ids`].
-pub(super) fn ids(sources: &[Source], oldest_first: bool, want: WindowRequest) -> Statement {
+pub(super) fn ids(plan: &Plan, oldest_first: bool, want: WindowRequest) -> Statement {
+    let Plan { sources, upto, .. } = plan;
     let beyond = if oldest_first { i64::MIN } else { i64::MAX };
     let after = want.after.map_or(beyond, |after| after.0);
     let rows = want.rows.to_string();
-    let named = filter_pushdown::ids::<InPostgres>(sources, oldest_first, "$1", &rows);
+    let named = filter_pushdown::ids::<InPostgres>(sources, *upto, oldest_first, "$1", &rows);
     let mut terms = sources.iter().filter_map(|source| match source {
         Source::Term(term) => Some(sql::text(term)),
         _ => None,

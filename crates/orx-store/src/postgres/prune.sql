@@ -25,7 +25,7 @@ oldest as materialized (
     limit :limit
 ),
 -- Checks again: a job may have been retried meanwhile. `status + 0`: looks rows up by id only.
-locked as materialized (
+doomed as materialized (
     select j.id, o.place from jobs j join oldest o on o.id = j.id, l
     where j.dead is null
       and not j.follow_up
@@ -34,38 +34,7 @@ locked as materialized (
     order by j.id
     for update of j skip locked
 ),
-chunk as materialized (
-    select k.place, g.*
-    from locked k cross join lateral (
-        select g.job, g.attempt, g.seq from logs g
-        where g.job = k.id
-        order by g.attempt, g.seq
-        limit :chunks
-    ) as g
-    order by k.place, g.attempt, g.seq
-    limit :chunks
-),
--- At the limit, the job of the last chunk may have more chunks: it and the jobs after it stay.
-whole as materialized (
-    select k.id from locked k
-    where k.place < coalesce(
-        (select max(c.place) from chunk c having count(*) = :chunks), k.place + 1)
-),
-gone as (
-    delete from jobs where id in (select id from whole) returning id, lane, status, finished_at
-),
-spec as (delete from specs where job in (select id from whole) returning job, key, terms),
-term as (
-    delete from terms t
-    using (select job, unnest(terms) as term from spec) s
-    where t.term = s.term and t.job = s.job
-),
-result as (delete from results where job in (select id from whole)),
-attempt as (delete from attempts where job in (select id from whole)),
-log as (
-    delete from logs g using chunk c
-    where g.job = c.job and g.attempt = c.attempt and g.seq = c.seq
-),
+:delete_jobs,
 -- A `full join`, as in fire.sql: the server joins it by hash, and does not compare two lists pair by pair.
 keyed as materialized (
     select s.key, s.job, g.status, g.finished_at
@@ -76,9 +45,5 @@ stored as (
     update keys k set status = d.status, kept_until = d.finished_at + :key_kept
     from keyed d
     where k.key = d.key and k.job = d.job
-),
-counted as (
-    insert into counts (queue, status, jobs)
-    select n.queue, g.status, -count(*) from gone g join lanes n on n.id = g.lane group by 1, 2
 )
 select (select count(*) from gone), (select count(*) from chunk) from l

@@ -17,6 +17,7 @@ use sqlx::postgres::{PgArgumentBuffer, PgArguments, PgHasArrayType, PgTypeInfo};
 use sqlx::{Arguments as _, Encode, Postgres, Type};
 
 use crate::Term;
+use crate::columns::operation_columns;
 
 /// Replaces U+0000, the one character that a text column cannot store.
 const NO_NUL: &str = "\u{fffd}";
@@ -28,7 +29,13 @@ const LEASE: &str = "select 1 from (:settings) s, lease \
      where holder = :lease_holder and epoch = :lease_epoch for share of lease";
 
 /// Parts that several statements share: what a name alone on its line stands for.
-const PARTS: [(&str, &str); 5] = [
+const PARTS: [(&str, &str); 11] = [
+    (":cancel_jobs", include_str!("parts/cancel_jobs.sql")),
+    (":revive_jobs", include_str!("parts/revive_jobs.sql")),
+    (":delete_jobs", include_str!("parts/delete_jobs.sql")),
+    (":operation_gate", include_str!("parts/operation_gate.sql")),
+    (":operation_progress", include_str!("parts/operation_progress.sql")),
+    (":operation_columns", operation_columns!()),
     (":cancel_waiting", include_str!("parts/cancel_waiting.sql")),
     (":end_attempt", include_str!("parts/end_attempt.sql")),
     (":clear_attempt", include_str!("parts/clear_attempt.sql")),
@@ -186,6 +193,17 @@ fn fill_expanded(
         values.into_iter().map(|(name, value)| (name, Some(value), 0)).collect();
     let lease = leads.map(|leads| if leads { LEASE } else { ":settings" });
     let mut filled = Statement { text: String::with_capacity(template.len()), values: Vec::new() };
+    fill_lines(&mut filled, template, lease, &mut named);
+    filled
+}
+
+/// A part may contain other parts.
+fn fill_lines(
+    filled: &mut Statement,
+    template: &str,
+    lease: Option<&str>,
+    named: &mut [(&'static str, Option<SqlValue>, usize)],
+) {
     for line in template.lines() {
         // The comma after a part belongs to the template.
         let (name, comma) = match line.trim().strip_suffix(',') {
@@ -194,13 +212,12 @@ fn fill_expanded(
         };
         match PARTS.into_iter().find(|(part, _)| *part == name) {
             Some((_, part)) => {
-                part.lines().for_each(|line| fill_line(&mut filled, line, lease, &mut named));
+                fill_lines(filled, part, lease, named);
                 filled.text.push_str(comma);
             }
-            None => fill_line(&mut filled, line, lease, &mut named),
+            None => fill_line(filled, line, lease, named),
         }
     }
-    filled
 }
 
 fn fill_line(

@@ -322,7 +322,7 @@ async fn a_list_reads_the_jobs_of_its_filter_from_an_index_in_its_order() {
             };
             let walk = Walk::page(request.clone(), NOW);
             let want = walk.want().expect("a window");
-            let ids = lists::ids(&found.sources, false, want);
+            let ids = lists::ids(&found, false, want);
             let steps = plan(&database, &ids).await;
             for index in indexes {
                 assert!(steps.contains(index), "{text} does not read {index}:\n{steps}");

@@ -18,7 +18,7 @@ fn dead_letter_count(conn: &Connection, most: u64) -> DbResult<u64> {
     Ok(read.query_row([row::integer(most)], |row| row.get::<_, i64>(0))?.unsigned_abs())
 }
 
-fn delete_dead_letters(tx: &mut Tx<'_>, ids: &[JobId]) -> DbResult<Vec<bool>> {
+pub(super) fn delete_dead_letters(tx: &mut Tx<'_>, ids: &[JobId]) -> DbResult<Vec<bool>> {
     let mut forget = tx.conn.prepare_cached(
         "UPDATE jobs SET dead = NULL, dead_at = NULL WHERE id = ?1 AND dead IS NOT NULL",
     )?;

@@ -13,19 +13,22 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::db_error::DbResult;
 use super::finish::{AttemptEnd, CancelWords, Ending, finish};
-use super::outcomes::{JobSnapshot, seen};
+use super::outcomes::seen;
 use super::row::{self, ATTEMPT, JOB, status_code};
 use super::writer::Tx;
-use super::{ROW_BYTES, Sqlite, TOO_BROAD, WriteKind, dependencies, enqueue};
+use super::{ROW_BYTES, Sqlite, TOO_BROAD, WriteKind, dependencies, enqueue, retention};
 use crate::budget::Reads;
 use crate::codec::{FORCED, capped};
 use crate::error::prepared;
 use crate::prepared_job::PreparedJob;
 use crate::walk::Walk;
 use crate::{
-    CancelAnswer, CancelCommand, Enqueued, Jobs, ListRequest, Page, Result, RetryAnswer,
-    filter_pushdown,
+    CancelAnswer, CancelCommand, DeleteAnswer, Enqueued, Jobs, ListRequest, Page, Result,
+    RetryAnswer, filter_pushdown,
 };
+
+/// Chunks of logs that one transaction of a deletion deletes, at most.
+const DELETE_CHUNKS: usize = 1_000;
 
 fn job(conn: &Connection, id: JobId) -> DbResult<Option<Job>> {
     let mut find = conn.prepare_cached(&format!("{JOB} WHERE j.id = ?1"))?;
@@ -120,20 +123,17 @@ fn cancel(
 ) -> DbResult<Vec<CancelAnswer>> {
     let mut answers = Vec::with_capacity(cancels.len());
     for command in cancels {
-        answers.push(match seen(tx, command.id)? {
-            None => CancelAnswer::Missing,
-            Some(seen) => cancel_one(tx, command, &seen, now)?,
-        });
+        answers.push(cancel_one(tx, command, now)?);
     }
     Ok(answers)
 }
 
-fn cancel_one(
+pub(super) fn cancel_one(
     tx: &mut Tx<'_>,
     command: &CancelCommand,
-    seen: &JobSnapshot,
     now: Timestamp,
 ) -> DbResult<CancelAnswer> {
+    let Some(seen) = seen(tx, command.id)? else { return Ok(CancelAnswer::Missing) };
     let status = seen.status;
     if command.expected.is_some_and(|expected| expected != status) {
         return Ok(CancelAnswer::NotInState { status });
@@ -185,25 +185,37 @@ fn record_cancel(tx: &Tx<'_>, job: JobId, words: &CancelWords<'_>, now: Timestam
 }
 
 fn retry(tx: &mut Tx<'_>, ids: &[JobId], now: Timestamp) -> DbResult<Vec<RetryAnswer>> {
-    let mut answers = Vec::with_capacity(ids.len());
-    for &id in ids {
-        let Some(seen) = seen(tx, id)? else {
-            answers.push(RetryAnswer::Missing);
-            continue;
-        };
-        let Ok(to) = next(seen.status, JobEvent::Revive) else {
-            answers.push(RetryAnswer::NotInState { status: seen.status });
-            continue;
-        };
-        tx.conn.prepare_cached(include_str!("revive.sql"))?.execute(params![
-            id.0,
-            status_code(to),
-            now.as_millis()
-        ])?;
-        tx.conn.prepare_cached("DELETE FROM results WHERE job = ?1")?.execute([id.0])?;
-        dependencies::cancel_requested(tx, id, false)?;
-        tx.cache.moved(seen.lane, Some(seen.status), Some(to));
-        answers.push(RetryAnswer::Retried);
+    ids.iter().map(|id| retry_one(tx, *id, now)).collect()
+}
+
+pub(super) fn retry_one(tx: &mut Tx<'_>, id: JobId, now: Timestamp) -> DbResult<RetryAnswer> {
+    let Some(seen) = seen(tx, id)? else { return Ok(RetryAnswer::Missing) };
+    let Ok(to) = next(seen.status, JobEvent::Revive) else {
+        return Ok(RetryAnswer::NotInState { status: seen.status });
+    };
+    tx.conn.prepare_cached(include_str!("revive.sql"))?.execute(params![
+        id.0,
+        status_code(to),
+        now.as_millis()
+    ])?;
+    tx.conn.prepare_cached("DELETE FROM results WHERE job = ?1")?.execute([id.0])?;
+    dependencies::cancel_requested(tx, id, false)?;
+    tx.cache.moved(seen.lane, Some(seen.status), Some(to));
+    Ok(RetryAnswer::Retried)
+}
+
+/// Deletes jobs until the bound of log chunks is reached. The answers are those of the first jobs.
+fn delete(
+    tx: &mut Tx<'_>,
+    ids: &[JobId],
+    expected: Option<JobStatus>,
+) -> DbResult<Vec<DeleteAnswer>> {
+    let (mut answers, mut chunks) = (Vec::new(), DELETE_CHUNKS);
+    // The id of a deleted job is not used again.
+    tx.cache.keep_next_job(tx.conn)?;
+    for id in ids {
+        let Some(answer) = retention::delete_one(tx, *id, expected, &mut chunks)? else { break };
+        answers.push(answer);
     }
     Ok(answers)
 }
@@ -274,5 +286,21 @@ impl Jobs for Sqlite {
         let weight = ids.len();
         let run = move |tx: &mut Tx<'_>| retry(tx, &ids, now);
         self.write("retry the jobs", WriteKind::Durable, weight, run).await
+    }
+
+    async fn delete_jobs(
+        &self,
+        ids: Vec<JobId>,
+        expected: Option<JobStatus>,
+    ) -> Result<Vec<DeleteAnswer>> {
+        let mut answers = Vec::with_capacity(ids.len());
+        // Each round deletes all that is left, or as many chunks of logs as one transaction may.
+        while answers.len() < ids.len() {
+            let left = ids[answers.len()..].to_vec();
+            let weight = left.len() + DELETE_CHUNKS;
+            let run = move |tx: &mut Tx<'_>| delete(tx, &left, expected);
+            answers.extend(self.write("delete the jobs", WriteKind::Durable, weight, run).await?);
+        }
+        Ok(answers)
     }
 }

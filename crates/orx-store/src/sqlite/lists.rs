@@ -60,7 +60,8 @@ fn lanes(conn: &Connection) -> DbResult<Vec<LaneRow>> {
 /// Reads ids from the indexes, then each job by its id; there is no round trip to save.
 fn window(conn: &Connection, plan: &Plan, walk: &mut Walk, want: WindowRequest) -> DbResult<()> {
     // Bound parameters, so that the next page of the list reuses the prepared statement.
-    let sql = filter_pushdown::ids::<InSqlite>(&plan.sources, walk.oldest_first, "?1", "?2");
+    let (sources, oldest_first) = (&plan.sources, walk.oldest_first);
+    let sql = filter_pushdown::ids::<InSqlite>(sources, plan.upto, oldest_first, "?1", "?2");
     let beyond = if walk.oldest_first { i64::MIN } else { i64::MAX };
     let after = want.after.map_or(beyond, |after| after.0);
     let with_args = walk.needs_args();

@@ -24,6 +24,7 @@ mod leases;
 mod lists;
 mod logs;
 mod open;
+mod operations;
 mod outcomes;
 mod queues;
 mod readers;

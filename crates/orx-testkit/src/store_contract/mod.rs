@@ -13,6 +13,7 @@ mod leases;
 mod lists;
 mod logs;
 mod losses;
+mod operations;
 mod outcomes;
 mod queues;
 mod retention;
@@ -39,6 +40,7 @@ pub use leases::*;
 pub use lists::*;
 pub use logs::*;
 pub use losses::*;
+pub use operations::*;
 pub use outcomes::*;
 pub use queues::*;
 pub use retention::*;
@@ -116,6 +118,19 @@ macro_rules! store_contract {
             imported_jobs_continue_as_in_the_store_they_came_from
             changes_are_recorded_and_read_newest_first
             old_records_of_changes_are_deleted
+            a_deleted_job_leaves_nothing_behind_and_frees_its_key
+            jobs_that_have_not_ended_or_are_missing_are_not_deleted
+            operations_are_stored_and_read_newest_first
+            an_idempotency_key_starts_one_operation
+            a_batch_changes_its_jobs_counts_them_and_moves_the_cursor
+            a_batch_from_an_old_cursor_or_an_old_leader_changes_nothing
+            a_batch_ends_before_a_job_that_changed_since_it_was_read
+            a_cancelled_operation_changes_nothing_more
+            a_batch_of_a_cancel_stops_live_jobs_or_ends_them_by_force
+            a_batch_of_a_deletion_deletes_a_few_chunks_of_logs_at_a_time
+            a_batch_removes_dead_letters_and_leaves_their_jobs
+            the_ids_of_an_operation_are_read_piece_by_piece
+            old_operations_are_deleted
             tokens_are_stored_and_replaced
             tokens_that_ended_long_ago_are_forgotten
             pruning_deletes_old_jobs_spares_dead_letters_and_reuses_no_id

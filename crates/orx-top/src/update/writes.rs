@@ -501,7 +501,7 @@ fn note_jobs(result: &mut ChangeResult, answer: &ChangeAnswer) {
             | JobChange::Deleted
             | JobChange::Would => {}
             JobChange::NotFound => result.left.push(format!("{} is not there any more", one.id)),
-            JobChange::AlreadyFinal | JobChange::NotInState => {
+            JobChange::AlreadyFinal | JobChange::NotInState | JobChange::InUse => {
                 result.left.push(format!("{} is {} by now", one.id, status.unwrap_or("changed")));
             }
         }

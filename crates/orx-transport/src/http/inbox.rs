@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
+use orx_model::Incarnation;
 use orx_model::message::Envelope;
 use orx_model::ndjson::LineBuffer;
 use orx_model::wire::{InboxLine, Receipt, path};
-use orx_model::Incarnation;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;

@@ -1,9 +1,10 @@
-//! `orx cancel` and `orx retry`, for named jobs or for all that match a filter.
+//! `orx cancel`, `orx retry` and `orx rm`, for named jobs or for all that match a filter.
 
 use orx_client::ClientError;
-use orx_model::wire::{Change, ChangeAnswer, ChangeRequest, Changed, Rest};
+use orx_model::wire::{Change, ChangeAnswer, ChangeRequest, Changed, OperationAction, Rest};
 use orx_model::{Code, Problem};
 
+use super::operation::{self, ManyArgs};
 use super::{FilterArgs, Session, jobs_and_filter, no_job_named, references};
 use crate::error::{CliError, Exit};
 use crate::ui::{Cell, Format, ListRow};
@@ -39,6 +40,8 @@ pub(crate) struct SelectionArgs {
 pub(crate) struct CancelArgs {
     #[command(flatten)]
     change: SelectionArgs,
+    #[command(flatten)]
+    many: ManyArgs,
     /// Record the cancellation at once, without waiting for the worker
     #[arg(long)]
     force: bool,
@@ -50,11 +53,35 @@ pub(crate) struct CancelArgs {
 pub(crate) struct RetryArgs {
     #[command(flatten)]
     change: SelectionArgs,
+    #[command(flatten)]
+    many: ManyArgs,
+}
+
+/// Delete ended jobs with their logs, attempts, keys and dead letters
+///
+/// A job that has not ended is left alone: cancel it first. A deleted job cannot be restored, and a new
+/// job can take its key.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = super::help::RM)]
+pub(crate) struct RmArgs {
+    #[command(flatten)]
+    change: SelectionArgs,
+    #[command(flatten)]
+    many: ManyArgs,
 }
 
 pub(crate) async fn cancel(args: CancelArgs, session: &Session) -> Result<Exit, CliError> {
     let mut request = request(&args.change, session).await?;
     request.force = args.force;
+    if args.many.needs_operation(&request) {
+        let action = OperationAction::Cancel;
+        let done = operation::change(session, action, request.clone(), &args.change, &args.many);
+        match done.await {
+            // An operation needs the scope `admin`; a token of `service` cancels with one request.
+            Err(error) if error.exit == Exit::NotAllowed && !args.force => {}
+            done => return done,
+        }
+    }
     let call = |chunk| async move { session.client.cancel(&chunk).await };
     let dry_run = |request| send_in_chunks(request, call);
     if !confirmed(&args.change, session, &request, "cancel", dry_run).await? {
@@ -65,12 +92,35 @@ pub(crate) async fn cancel(args: CancelArgs, session: &Session) -> Result<Exit, 
 
 pub(crate) async fn retry(args: RetryArgs, session: &Session) -> Result<Exit, CliError> {
     let request = request(&args.change, session).await?;
+    if args.many.needs_operation(&request) {
+        let action = OperationAction::Retry;
+        return operation::change(session, action, request, &args.change, &args.many).await;
+    }
     let call = |chunk| async move { session.client.retry(&chunk).await };
     let dry_run = |request| send_in_chunks(request, call);
     if !confirmed(&args.change, session, &request, "retry", dry_run).await? {
         return Ok(Exit::Success);
     }
     report(session, &send_in_chunks(request, call).await?, Subject::Jobs).await
+}
+
+pub(crate) async fn rm(args: RmArgs, session: &Session) -> Result<Exit, CliError> {
+    let request = request(&args.change, session).await?;
+    if args.many.needs_operation(&request) {
+        let action = OperationAction::Remove;
+        return operation::change(session, action, request, &args.change, &args.many).await;
+    }
+    let call = |chunk| async move { session.client.delete_jobs(&chunk).await };
+    let dry_run = |request| send_in_chunks(request, call);
+    if !confirmed(&args.change, session, &request, "delete", dry_run).await? {
+        return Ok(Exit::Success);
+    }
+    let answer = send_in_chunks(request, call).await?;
+    let exit = report(session, &answer, Subject::DeletedJobs).await?;
+    if answer.jobs.iter().any(|job| job.change == Change::NotInState) {
+        session.ui.note("only jobs that have ended are deleted; `orx cancel` ends them first");
+    }
+    Ok(exit)
 }
 
 /// Ids in one request; well below the size limit of a body.
@@ -206,7 +256,7 @@ fn sample(answer: &ChangeAnswer) -> impl Iterator<Item = &Changed> {
     answer.jobs.iter().filter(|job| job.change == Change::Would).take(SAMPLE)
 }
 
-fn counted(jobs: u64) -> String {
+pub(crate) fn counted(jobs: u64) -> String {
     if jobs == 1 { "1 job".to_owned() } else { format!("{jobs} jobs") }
 }
 
@@ -214,6 +264,7 @@ fn counted(jobs: u64) -> String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Subject {
     Jobs,
+    DeletedJobs,
     /// Removing a dead letter leaves its job.
     DeadLetters,
 }
@@ -222,6 +273,7 @@ pub(crate) enum Subject {
 async fn dry_run_text(session: &Session, answer: &ChangeAnswer, subject: Subject) -> String {
     let mut text = match subject {
         Subject::Jobs => format!("would change {}\n", counted(answer.affected)),
+        Subject::DeletedJobs => format!("would delete {}\n", counted(answer.affected)),
         Subject::DeadLetters => format!("would remove {}\n", letters(answer.affected)),
     };
     let mut shown = 0;
@@ -303,7 +355,7 @@ pub(crate) async fn report(
 /// The job stays as it was.
 fn is_unchanged(change: Change) -> bool {
     match change {
-        Change::AlreadyFinal | Change::NotInState | Change::NotFound => true,
+        Change::AlreadyFinal | Change::NotInState | Change::InUse | Change::NotFound => true,
         Change::Cancelled
         | Change::Cancelling
         | Change::Retried
@@ -315,16 +367,21 @@ fn is_unchanged(change: Change) -> bool {
 fn answer_text(answer: &ChangeAnswer, subject: Subject) -> String {
     let mut text = String::new();
     let missing = match subject {
-        Subject::Jobs => "not found:",
+        Subject::Jobs | Subject::DeletedJobs => "not found:",
         Subject::DeadLetters => "no dead letter:",
+    };
+    let deleted = match subject {
+        Subject::DeadLetters => "removed the dead letter of",
+        Subject::Jobs | Subject::DeletedJobs => "deleted",
     };
     let words = [
         (Change::Cancelled, "cancelled"),
         (Change::Cancelling, "cancelling"),
         (Change::Retried, "retrying"),
-        (Change::Deleted, "removed the dead letter of"),
+        (Change::Deleted, deleted),
         (Change::AlreadyFinal, "unchanged, already ended:"),
         (Change::NotInState, "unchanged, the status does not allow it:"),
+        (Change::InUse, "unchanged, jobs still wait for its end:"),
         (Change::NotFound, missing),
     ];
     let done: Vec<Change> =
@@ -351,7 +408,7 @@ fn answer_text(answer: &ChangeAnswer, subject: Subject) -> String {
             }
         }
     }
-    if done.contains(&Change::Deleted) {
+    if subject == Subject::DeadLetters && done.contains(&Change::Deleted) {
         let note = match answer.affected {
             1 => "the job stays; `orx show` and `orx retry` find it",
             _ => "the jobs stay; `orx show` and `orx retry` find them",

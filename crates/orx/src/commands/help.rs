@@ -49,6 +49,13 @@ examples! {
     RETRY [token "`admin`"] "  orx retry 1423
   orx retry --status failed --since 1h --dry-run
   orx retry --filter 'error:\"connection refused\"' --yes\n";
+    RM [token "`admin`"] "  orx rm 1423 --reason 'holds personal data'
+  orx rm --status completed --filter 'age>3d' --dry-run
+  orx rm --queue imports --yes --rate 200\n";
+    OPERATION [token "`admin`"] "  orx retry --status failed --yes --detach
+  orx operation list
+  orx operation show 17 -o json | jq .changed
+  orx operation cancel 17\n";
     QUEUE [token "`read`"] "  orx queue list
   orx queue show media
   orx queue list -o json | jq '.[] | {queue, waiting: .counts.pending}'\n";

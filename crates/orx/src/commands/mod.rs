@@ -15,6 +15,7 @@ pub(crate) mod interrupt;
 pub(crate) mod jobs;
 pub(crate) mod logs;
 pub(crate) mod node;
+pub(crate) mod operation;
 pub(crate) mod queue;
 pub(crate) mod run;
 pub(crate) mod schedule;

@@ -148,6 +148,7 @@ fn notification() -> Notification {
         all_ended: true,
         due: Some(LATER),
         workers: true,
+        operations: true,
         nodes: true,
         step_down: Some(14),
         changed: vec![JOB],

@@ -54,7 +54,7 @@ async fn a_list_reads_the_index_of_its_filter_in_order() {
     let term = "terms USING PRIMARY KEY (term=? AND job<?)";
     let lane = "COVERING INDEX jobs_lane (lane=? AND rowid<?)";
     let status = "COVERING INDEX jobs_status";
-    let cases: [(&str, bool, &[&str]); 14] = [
+    let cases: [(&str, bool, &[&str]); 15] = [
         ("", false, &[by_id]),
         ("status:completed", false, &[by_id]),
         ("status:failed", false, &[status]),
@@ -68,6 +68,8 @@ async fn a_list_reads_the_index_of_its_filter_in_order() {
         ("schedule:nightly", false, &[term]),
         // The counts show that no job has failed, so the index by status has fewer jobs.
         ("status:failed name:video", false, &[status]),
+        // As an operation reads its jobs: up to the last that existed at its start.
+        ("status:failed id<=9", false, &[status]),
         ("", true, &["INDEX jobs_dead"]),
         ("name:video", true, &["INDEX jobs_dead"]),
     ];
@@ -77,6 +79,7 @@ async fn a_list_reads_the_index_of_its_filter_in_order() {
         for oldest_first in [false, true] {
             let sql = crate::filter_pushdown::ids::<lists::InSqlite>(
                 &found.sources,
+                found.upto,
                 oldest_first,
                 "?1",
                 "?2",
