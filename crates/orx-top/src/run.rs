@@ -118,6 +118,10 @@ impl Runner {
         let mut drawn_data = self.start;
         let mut draw_at = Some(self.start);
         loop {
+            if terminal::has_panicked() {
+                let text = "a part of the dashboard failed, as reported above";
+                return Err(std::io::Error::other(text));
+            }
             let now = Instant::now();
             if draw_at.is_some_and(|at| at <= now) {
                 self.screen.draw(app.size, |buffer| view::draw(app, buffer))?;

@@ -21,6 +21,9 @@ use ratatui::layout::{Position, Rect};
 /// The terminal is in the state of the dashboard, so it must be given back.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
+/// Something panicked, so the terminal was given back for good.
+static PANICKED: AtomicBool = AtomicBool::new(false);
+
 /// The terminal while the dashboard has it.
 pub(crate) struct Screen {
     shown: Buffer,
@@ -72,10 +75,16 @@ fn catch_panics() {
     ONCE.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
+            PANICKED.store(true, Ordering::SeqCst);
             give_back();
             before(info);
         }));
     });
+}
+
+/// Whether something panicked, also in a task beside the loop.
+pub(crate) fn has_panicked() -> bool {
+    PANICKED.load(Ordering::SeqCst)
 }
 
 impl Screen {

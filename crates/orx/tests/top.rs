@@ -2,10 +2,20 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use common::{Machine, orx, result_of, until};
+use orx_model::Timestamp;
+use orx_model::time::UtcClock;
+use orx_top::{
+    Answer, Clock, Commands, Failure, FailureKind, Keymap, LiveNews, LogNews, LogRequest, Options,
+    Request, Theme, Topic,
+};
+use tokio::sync::mpsc::Sender;
 
 /// A terminal of 120 columns and 36 lines with a shell, on a machine.
 struct Terminal<'a> {
@@ -23,7 +33,7 @@ impl<'a> Terminal<'a> {
         open.extend(size);
         open.push("sh");
         it.tmux(&open);
-        it.types("PS1='ready> '; clear\n");
+        it.types("PS1='ready> '; stty -g > before; clear\n");
         it.shows("ready>");
         it
     }
@@ -77,10 +87,9 @@ impl<'a> Terminal<'a> {
         until("the terminal is given back", || {
             self.tmux(&["display-message", "-p", modes]).trim() == "0 1 0"
         });
-        self.types("stty -a | grep -cE '(^| )(icanon|echo)( |$)' | sed 's/^/sane /'\n");
-        self.shows("sane ");
-        let screen = self.screen();
-        assert!(!screen.contains("sane 0"), "{screen}");
+        self.types("stty -g | cmp - before && echo sane again\n");
+        self.shows("sane again");
+        self.types("clear\n");
     }
 
     /// The last process of the pane: tmux may put a shell of its own before the shell.
@@ -208,8 +217,90 @@ fn a_signal_ends_it_with_its_code_and_a_stop_lends_the_terminal() {
     terminal.is_given_back();
     terminal.types("fg\n");
     terminal.shows("live");
+    common::signal(terminal.pid_of_top(), "TSTP");
+    terminal.is_given_back();
+    terminal.types("fg\n");
+    terminal.shows("live");
     terminal.keys(&["q"]);
     terminal.is_given_back();
+}
+
+/// Set where the dashboard below runs, to the part of it that panics.
+const PANICS: &str = "ORX_TEST_TOP_PANICS";
+
+/// Requests of the dashboard that panics.
+struct Panics(bool);
+
+#[async_trait::async_trait]
+impl Commands for Panics {
+    async fn call(&self, _: &Request) -> Result<Answer, Failure> {
+        assert!(!self.0, "a forced panic in a task");
+        Err(Failure::new(FailureKind::Link, "there is no server here"))
+    }
+
+    async fn follow(&self, _: LogRequest, _: Sender<LogNews>) {}
+
+    async fn watch(&self, _: Topic, _: Sender<LiveNews>) {}
+}
+
+/// The time, until the terminal shows the dashboard.
+fn time_that_panics() -> Timestamp {
+    static READ: AtomicU32 = AtomicU32::new(0);
+    assert!(READ.fetch_add(1, Ordering::Relaxed) < 5, "a forced panic in the loop");
+    Timestamp::default()
+}
+
+/// No test, but the dashboard that the next one looks at: the product itself has no way to panic on request.
+#[test]
+fn a_dashboard_that_panics() {
+    let Ok(part) = std::env::var(PANICS) else { return };
+    let options = Options {
+        context: "panics".to_owned(),
+        color: None,
+        contexts: None,
+        read_only: false,
+        protected: false,
+        ascii: false,
+        theme: Theme::Ansi,
+        mouse: true,
+        screen: None,
+        filter: String::new(),
+        replay: false,
+        by: None,
+        keys: Keymap::default(),
+        zone: Box::new(UtcClock),
+        pager: Vec::new(),
+        clipboard: Vec::new(),
+        settings: Vec::new(),
+        state: None,
+        folder: PathBuf::new(),
+        commands: BTreeMap::new(),
+    };
+    let wall = if part == "loop" { time_that_panics } else { Timestamp::default };
+    let clock = Clock { wall, chance: || 0.5 };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let ended = runtime.block_on(orx_top::run(options, Arc::new(Panics(part == "task")), clock));
+    ended.expect("ended in good order");
+}
+
+#[test]
+fn a_panic_gives_the_terminal_back_and_ends_the_dashboard() {
+    let machine = Machine::new();
+    let program = std::env::current_exe().expect("a path");
+    for (part, text) in
+        [("loop", "a forced panic in the loop"), ("task", "a forced panic in a task")]
+    {
+        let terminal = Terminal::open(&machine);
+        let run = format!("{} --exact a_dashboard_that_panics --nocapture", program.display());
+        terminal.types(&format!("{PANICS}={part} {run}; echo code $?\n"));
+        terminal.shows("code 101");
+        let screen = terminal.screen();
+        assert!(screen.contains(text), "{screen}");
+        terminal.is_given_back();
+        drop(terminal);
+        let _ = std::fs::remove_file(machine.path("tmux"));
+    }
 }
 
 #[test]
@@ -268,4 +359,53 @@ fn a_recorded_session_is_shown_without_its_server() {
     terminal.keys(&["q"]);
     terminal.keys(&["q"]);
     terminal.is_given_back();
+}
+
+#[test]
+fn the_logs_of_all_jobs_lead_to_the_job_and_its_events_and_the_next_session_goes_on_there() {
+    let machine = Machine::with_server();
+    let one = talker(&machine, "echo first of one; sleep 60");
+    let two = talker(&machine, "echo first of two >&2; exit 3");
+    until("it has failed", || machine.status(&two) == "failed");
+    assert_eq!(machine.orx(["retry", &two, "--reason", "once more"]).code, 0);
+    let terminal = Terminal::open(&machine);
+    terminal.top("--screen logs");
+    terminal.shows("live");
+    terminal.shows("first of one");
+    terminal.shows("first of two");
+    let line = terminal.screen();
+    let line = line.lines().find(|line| line.contains("first of two")).expect("a line");
+    assert!(line.contains(&format!("{two}.1")) && line.contains("err"), "{line}");
+    let three = talker(&machine, "echo new output");
+    terminal.shows("new output");
+    terminal.types("/of one");
+    terminal.keys(&["Enter"]);
+    terminal.shows("1 lines match");
+    terminal.keys(&["Enter"]);
+    terminal.shows(&format!("Logs > {one}"));
+    terminal.keys(&["Escape"]);
+    terminal.types(&format!(":show {two}"));
+    terminal.keys(&["Enter"]);
+    terminal.shows(&format!("Logs > {two}"));
+    terminal.keys(&["]", "]", "]", "]"]);
+    terminal.shows("attempt 1 failed");
+    terminal.shows("once more");
+    terminal.keys(&["q"]);
+    terminal.types(&format!(":logs id={three}"));
+    terminal.keys(&["Enter"]);
+    terminal.shows(&format!("Logs  id={three}"));
+    terminal.shows("1 line of 1 job");
+    terminal.keys(&["q"]);
+    terminal.is_given_back();
+    terminal.top("");
+    terminal.shows("[8 Logs]");
+    terminal.shows("new output");
+    terminal.types(":");
+    terminal.keys(&["Up"]);
+    terminal.shows(&format!(":logs id={three}"));
+    terminal.keys(&["Escape"]);
+    terminal.keys(&["q"]);
+    terminal.is_given_back();
+    let log = common::read(machine.path("home/.local/state/orx/top.log"));
+    assert!(log.lines().any(|line| line.ends_with("local  live")), "{log}");
 }
