@@ -211,7 +211,7 @@ pub(crate) fn why(job: &JobSummary, context: &Context<'_>) -> String {
 pub(crate) static JOBS: &[Column<JobSummary>] = &[
     column("ID", 8, 1, |job: &JobSummary, _| plain(job.id.to_string())),
     column("STATUS", 12, 2, |job: &JobSummary, context| status(job.state.status, context)),
-    column("NAME", 12, 3, |job: &JobSummary, _| foreign(job.spec.name.as_str())).grows(3),
+    column("NAME", 14, 3, |job: &JobSummary, _| foreign(job.spec.name.as_str())).grows(3),
     column("QUEUE", 10, 8, |job: &JobSummary, _| foreign(job.spec.queue.as_str())).grows(1),
     column("TRY", 4, 5, |job: &JobSummary, _| plain(tries(job))),
     column("AGE", 6, 4, |job: &JobSummary, context| plain(context.age(job.state.created_at))),
@@ -317,10 +317,10 @@ pub(crate) static QUEUES: &[Column<QueueView>] = &[
         let key = |queue: &QueueView| queue.oldest_due.map_or(i64::MAX, Timestamp::as_millis);
         key(a).cmp(&key(b))
     }),
-    column("SCHEDULED", 9, 5, |queue: &QueueView, _| count(queue.counts.scheduled))
+    column("SCHEDULED", 9, 7, |queue: &QueueView, _| count(queue.counts.scheduled))
         .right()
         .by(|a, b| b.counts.scheduled.cmp(&a.counts.scheduled)),
-    column("COMPLETED", 11, 7, |queue: &QueueView, _| count(queue.counts.completed))
+    column("COMPLETED", 11, 8, |queue: &QueueView, _| count(queue.counts.completed))
         .right()
         .by(|a, b| b.counts.completed.cmp(&a.counts.completed)),
     column("FAILED", 7, 6, |queue: &QueueView, context| {
@@ -332,7 +332,7 @@ pub(crate) static QUEUES: &[Column<QueueView>] = &[
     column("CANCELLED", 9, 9, |queue: &QueueView, _| count(queue.counts.cancelled))
         .right()
         .by(|a, b| b.counts.cancelled.cmp(&a.counts.cancelled)),
-    column("STATE", 16, 8, queue_state),
+    column("STATE", 16, 5, queue_state).grows(1),
 ];
 
 /// The queues on the overview.
@@ -342,7 +342,7 @@ pub(crate) static QUEUES_SHORT: &[Column<QueueView>] = &[
     column("RUN", 4, 3, |queue: &QueueView, _| count(runs(queue))).right(),
     column("OLDEST", 6, 4, oldest).right(),
     column("FAILED", 6, 6, |queue: &QueueView, _| count(failed(queue))).right(),
-    column("STATE", 12, 5, queue_state),
+    column("STATE", 12, 5, queue_state).grows(1),
 ];
 
 #[cfg(test)]

@@ -27,14 +27,14 @@ fn next_due(schedule: &ScheduleView) -> i64 {
 
 /// The schedules.
 pub(crate) static SCHEDULES: &[Column<ScheduleView>] = &[
-    column("SCHEDULE", 14, 1, |schedule: &ScheduleView, _| foreign(schedule.id.as_str()))
+    column("SCHEDULE", 12, 1, |schedule: &ScheduleView, _| foreign(schedule.id.as_str()))
         .grows(2)
         .by(|a, b| a.id.cmp(&b.id)),
     column("STATE", 10, 2, |schedule: &ScheduleView, context| {
         let (text, style) = schedule_state(schedule, context.look);
         styled(text, style)
     }),
-    column("NEXT", 11, 3, |schedule: &ScheduleView, context| {
+    column("NEXT", 9, 3, |schedule: &ScheduleView, context| {
         plain(schedule.next.map_or("-".to_owned(), |due| context.age(due.fire_at)))
     })
     .by(|a, b| next_due(a).cmp(&next_due(b))),

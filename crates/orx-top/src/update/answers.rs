@@ -275,7 +275,10 @@ pub(crate) fn arrange_dead(app: &mut App) {
     app.dead.grid.set_rows(keys);
 }
 
-/// The difference of the clocks, if it matters.
+/// The difference of the clocks, if it matters. A recording has the time of its making.
 pub(crate) fn clock_difference(app: &App) -> Option<i64> {
+    if app.options.replay {
+        return None;
+    }
     (app.facts.is_some() && app.offset_ms.abs() > CLOCK_DIFFERENCE_MS).then_some(app.offset_ms)
 }

@@ -230,7 +230,10 @@ fn state(app: &mut App, topic: &Topic, state: LiveState) {
         }
         LiveState::Cluster(status) => take_cluster(app, *status),
         LiveState::Events(received) => {
-            app.events.clear();
+            // A node that started later knows less: what happened before stays.
+            if let Some(oldest) = received.events.iter().map(|line| line.at).min() {
+                app.events.retain(|line| line.at < oldest);
+            }
             events(app, received.events);
         }
     }

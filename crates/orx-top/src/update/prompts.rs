@@ -93,6 +93,7 @@ pub(crate) fn open_export(app: &mut App) {
         _ => format!("{}.jsonl", app.screen.name()),
     };
     app.prompt = Some(Prompt::new(PromptKind::Export, &name));
+    app.message = None;
 }
 
 /// Takes a pasted text in, if a line is open for it.

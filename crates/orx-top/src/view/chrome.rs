@@ -380,24 +380,3 @@ fn hints(app: &App, area: Rect, buffer: &mut Buffer) {
     }
     line_at(app, &Line::from(spans), area.x, area.y, area.width, buffer);
 }
-
-/// A terminal too small for any list.
-pub(crate) fn tiny(app: &App, buffer: &mut Buffer) {
-    let (link, _) = link(app);
-    let text = match &app.facts {
-        None => link,
-        Some(facts) => {
-            let counts = &facts.counts;
-            let (run, wait) = (counts.running + counts.dispatched, counts.pending);
-            let bad = if app.link.is_down() || app.link.stale(app.now.mono).is_some() {
-                format!("{link} ")
-            } else {
-                String::new()
-            };
-            format!("{bad}{run} run {wait} wait {} dead", facts.dead_letters)
-        }
-    };
-    let area = Rect::new(0, 0, app.size.0, app.size.1);
-    let lines = [Line::raw(text), Line::raw("40x8 shows a list"), Line::raw("q quits")];
-    super::lines(app, lines, area, buffer);
-}

@@ -189,8 +189,8 @@ fn pairs(app: &App, job: &Job) -> Vec<String> {
     let end = if job.state.status.is_final() { ended } else { timeout };
     vec![
         format!("{queue:<24} {priority:<18} {attempt}"),
-        format!("{worker:<43} {created}"),
-        format!("{started:<43} {end}"),
+        format!("{worker:<38} {created}"),
+        format!("{started:<38} {end}"),
         origin,
     ]
 }

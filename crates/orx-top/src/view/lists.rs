@@ -246,7 +246,7 @@ pub(crate) fn all_settings(app: &App) -> Vec<Setting> {
         key: key.to_owned(),
         name: name.to_owned(),
         value: value.to_owned(),
-        origin: "this dashboard; Enter changes it".to_owned(),
+        origin: "Enter changes it".to_owned(),
     };
     let time = match look.time {
         TimeStyle::Relative => "relative",

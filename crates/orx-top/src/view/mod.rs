@@ -29,7 +29,7 @@ use crate::state::details::Detail;
 pub(crate) fn draw(app: &App, buffer: &mut Buffer) -> Option<Position> {
     let class = layout::class(app.size);
     if class == Class::Tiny {
-        chrome::tiny(app, buffer);
+        tiny(app, buffer);
         return None;
     }
     let areas = layout::areas(app.size);
@@ -66,6 +66,27 @@ fn body(app: &App, area: Rect, class: Class, buffer: &mut Buffer) {
         Screen::Events => lists::events(app, area, class, buffer),
         Screen::Settings => lists::settings(app, area, class, buffer),
     }
+}
+
+/// A terminal too small for any list.
+fn tiny(app: &App, buffer: &mut Buffer) {
+    let (link, _) = chrome::link(app);
+    let text = match &app.facts {
+        None => link,
+        Some(facts) => {
+            let counts = &facts.counts;
+            let (run, wait) = (counts.running + counts.dispatched, counts.pending);
+            let bad = if app.link.is_down() || app.link.stale(app.now.mono).is_some() {
+                format!("{link} ")
+            } else {
+                String::new()
+            };
+            format!("{bad}{run} run {wait} wait {} dead", facts.dead_letters)
+        }
+    };
+    let area = Rect::new(0, 0, app.size.0, app.size.1);
+    let lines = [Line::raw(text), Line::raw("40x8 shows a list"), Line::raw("q quits")];
+    self::lines(app, lines, area, buffer);
 }
 
 /// What cells depend on beside their row.

@@ -88,6 +88,21 @@ fn counter_lines(app: &App, area: Rect, buffer: &mut Buffer) {
         Span::styled(format!(" {sign} {count} {}  ", status.words()), style)
     };
     use JobStatus as S;
+    if area.height == 1 {
+        let short = |status: JobStatus, word: &str| {
+            let (sign, style) = app.look.status(status);
+            let count = thousands(facts.counts.of(status));
+            Span::styled(format!(" {sign} {count} {word} "), style)
+        };
+        let line = Line::from(vec![
+            short(S::Running, "run"),
+            short(S::Pending, "wait"),
+            short(S::Failed, "failed"),
+            Span::raw(format!(" {} dead", thousands(facts.dead_letters))),
+        ]);
+        super::lines(app, [line], area, buffer);
+        return;
+    }
     let lines = [
         Line::from(vec![
             span(S::Running),

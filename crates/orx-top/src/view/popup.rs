@@ -202,11 +202,17 @@ fn suggestions(app: &App, line: &str, areas: &Areas, buffer: &mut Buffer) {
     Clear.render(area, buffer);
     let title = Line::styled("Tab completes, Enter runs", app.look.dim());
     let inside = boxed(app, title, true, area, Class::Full, buffer);
-    let shown = all.iter().map(|(name, text)| {
+    let room = usize::from(inside.height);
+    let fits = if all.len() > room { room.saturating_sub(1) } else { room };
+    let more = all.len().saturating_sub(fits);
+    let shown = all.iter().take(fits).map(|(name, text)| {
         Line::from(vec![
             Span::styled(format!(" {name:<16}"), app.look.bold()),
             Span::raw(text.clone()),
         ])
     });
-    lines(app, shown, inside, buffer);
+    let dots = app.look.sign("…", "...");
+    let more = (more > 0)
+        .then(|| Line::styled(format!(" {dots} {more} more: typing narrows them"), app.look.dim()));
+    lines(app, shown.chain(more), inside, buffer);
 }
