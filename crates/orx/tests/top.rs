@@ -409,3 +409,29 @@ fn the_logs_of_all_jobs_lead_to_the_job_and_its_events_and_the_next_session_goes
     let log = common::read(machine.path("home/.local/state/orx/top.log"));
     assert!(log.lines().any(|line| line.ends_with("local  live")), "{log}");
 }
+
+#[test]
+fn the_sample_recording_shows_what_went_wrong_without_a_server() {
+    let machine = Machine::new();
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/eventful-hour.jsonl");
+    let terminal = Terminal::open(&machine);
+    terminal.top(&format!("--replay {sample} --from 1h"));
+    terminal.shows("REPLAY");
+    terminal.keys(&["2"]);
+    terminal.shows("✗ failed");
+    terminal.keys(&["4"]);
+    terminal.shows("drained");
+    terminal.keys(&["5"]);
+    terminal.shows("nightly");
+    terminal.keys(&["Enter"]);
+    terminal.shows("  missed");
+    terminal.keys(&["6"]);
+    terminal.shows("disk quota exceeded");
+    terminal.keys(&["8"]);
+    terminal.shows("reading ");
+    terminal.keys(&["9"]);
+    terminal.shows("worker lost");
+    terminal.keys(&["q"]);
+    terminal.is_given_back();
+    assert!(!machine.path("home/.local/state/orx").exists(), "a recording leaves nothing behind");
+}
