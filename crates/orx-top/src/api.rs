@@ -12,10 +12,11 @@ use orx_model::schedule::wire::{
 use orx_model::wire::live::LiveEvent;
 use orx_model::wire::{
     AuditPage, AuditQuery, ChangeAnswer, ChangeRequest, ClusterStatus, DeadLetterPage, JobDetail,
-    JobPage, ListQuery, LogEvent, NodeDrainAnswer, NodeDrainRequest, QueueList, QueueOrder,
-    QueueView, WorkerDetail, WorkerList, WorkersOrderAnswer, WorkersOrderRequest,
+    JobPage, ListQuery, LogEvent, NodeDrainAnswer, NodeDrainRequest, OperationRequest,
+    OperationView, QueueList, QueueOrder, QueueView, WorkerDetail, WorkerList, WorkersOrderAnswer,
+    WorkersOrderRequest,
 };
-use orx_model::{JobId, Name};
+use orx_model::{JobId, Name, OperationId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::Sender;
 
@@ -51,8 +52,14 @@ pub enum Request {
     Retry(ChangeRequest),
     /// Retries dead letters.
     RetryDead(ChangeRequest),
-    /// Deletes dead letters and their jobs.
+    /// Deletes dead letters; their jobs stay.
     DeleteDead(ChangeRequest),
+    /// Deletes jobs that have ended.
+    DeleteJobs(ChangeRequest),
+    /// Starts an operation over many jobs.
+    StartOperation(OperationRequest),
+    /// An operation, a moment later.
+    Operation(OperationId),
     /// Drains, resumes or fences workers.
     OrderWorkers(WorkersOrderRequest),
     /// Drains a node, or takes its drain back.
@@ -92,11 +99,14 @@ impl Request {
             | Self::Audit(_)
             | Self::Schedules(_)
             | Self::Slots(..)
+            | Self::Operation(_)
             | Self::DeadLetters(_) => false,
             Self::Cancel(change)
             | Self::Retry(change)
             | Self::RetryDead(change)
-            | Self::DeleteDead(change) => !change.dry_run,
+            | Self::DeleteDead(change)
+            | Self::DeleteJobs(change) => !change.dry_run,
+            Self::StartOperation(operation) => !operation.dry_run,
             Self::OrderWorkers(order) => !order.dry_run,
             Self::DrainNode { .. }
             | Self::PauseQueue(..)
@@ -135,6 +145,8 @@ pub enum Answer {
     DeadLetters(DeadLetterPage),
     /// To a change of jobs or dead letters.
     Changed(ChangeAnswer),
+    /// To [`Request::StartOperation`] and [`Request::Operation`].
+    Operation(Box<OperationView>),
     /// To [`Request::OrderWorkers`].
     Ordered(WorkersOrderAnswer),
     /// To [`Request::DrainNode`].

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use orx_client::{Client, ClientError, ConnectionEvent, LiveUpdate};
-use orx_model::Code;
 use orx_model::schedule::wire::RemoveScheduleQuery;
 use orx_model::wire::live::{LiveEventsQuery, LiveFilteredLogsQuery, LiveJobsQuery, LiveTopic};
 use orx_model::wire::{LogEvent, LogsQuery};
+use orx_model::{Code, Problem};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -22,6 +22,9 @@ const READ_WITHIN: Duration = Duration::from_secs(10);
 const SNAPSHOT_ROWS: u32 = 100;
 /// A change may wait for the disk of the server.
 const WRITE_WITHIN: Duration = Duration::from_secs(60);
+
+/// How often the progress of an operation is read.
+const PROGRESS: Duration = Duration::from_millis(300);
 
 /// Carries requests to a server over HTTP.
 #[derive(Clone)]
@@ -55,6 +58,22 @@ impl ClientCommands {
             Request::Retry(change) => Answer::Changed(client.retry(change).await?),
             Request::RetryDead(change) => Answer::Changed(client.retry_dead(change).await?),
             Request::DeleteDead(change) => Answer::Changed(client.delete_dead(change).await?),
+            Request::DeleteJobs(change) => Answer::Changed(client.delete_jobs(change).await?),
+            Request::StartOperation(operation) => {
+                let started = client.start_operation(operation.clone()).await?;
+                match started.operation {
+                    Some(operation) => Answer::Operation(Box::new(operation)),
+                    None => {
+                        let problem =
+                            Problem::new(Code::Unknown, "the server started no operation");
+                        return Err(problem.into());
+                    }
+                }
+            }
+            Request::Operation(id) => {
+                tokio::time::sleep(PROGRESS).await;
+                Answer::Operation(Box::new(client.operation(*id).await?))
+            }
             Request::OrderWorkers(order) => Answer::Ordered(client.order_workers(order).await?),
             Request::DrainNode { node, drains: true, request } => {
                 Answer::Node(Box::new(client.drain_node(node, request).await?))

@@ -2,7 +2,8 @@
 
 use orx_model::{JobId, JobSpec, JobStatus, LostWith, OnLost, RetryPolicy};
 use orx_store::{
-    CancelAnswer, CancelCommand, Dependency, Firing, PruneRequest, Release, Released, RunAfter,
+    CancelAnswer, CancelCommand, DeleteAnswer, Dependency, Firing, PruneRequest, Release, Released,
+    RunAfter,
 };
 
 use super::{
@@ -28,6 +29,9 @@ pub async fn a_run_that_waits_is_ready_only_once_the_last_has_ended(store: AStor
     store.promote_due(store.term, at(65), 9).await.expect("promoted");
     assert_eq!(status(&store, waits).await, JobStatus::Created);
     let _ = send(&store, outcome(first, 1, succeeded())).await;
+    let kept = store.delete_jobs(vec![first], None).await.expect("asked");
+    let status_then = JobStatus::Completed;
+    assert_eq!(kept, [DeleteAnswer::InUse { status: status_then }], "the next run waits for it");
     let found = store.follow_ups(9).await.expect("read");
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].job, found[0].status), (first, JobStatus::Completed));

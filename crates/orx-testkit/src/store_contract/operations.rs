@@ -170,6 +170,8 @@ pub async fn an_idempotency_key_starts_one_operation(store: AStore) {
 pub async fn a_batch_changes_its_jobs_counts_them_and_moves_the_cursor(store: AStore) {
     let one = dead(&store, 1).await;
     let two = dead(&store, 2).await;
+    let gone = dead(&store, 3).await;
+    store.delete_jobs(vec![gone], None).await.expect("deleted");
     let waiting = add(&store, job()).await;
     let operation = start(&store, new(OperationAction::Retry)).await;
     let late = add(&store, job()).await;
@@ -182,10 +184,10 @@ pub async fn a_batch_changes_its_jobs_counts_them_and_moves_the_cursor(store: AS
     assert_eq!(jobs, [(one, BatchOutcome::Changed)]);
     assert_eq!((operation.cursor, operation.status), (two, OperationStatus::Running));
     assert_eq!(store.operation(operation.id).await.expect("read").as_ref(), Some(&operation));
-    let rest = batch(&operation, targets([(waiting, None), (JobId(waiting.0 + 90), None)]));
+    let rest = batch(&operation, targets([(gone, None), (waiting, None)]));
     let (operation, jobs) = run(&store, rest).await;
     let outcomes: Vec<BatchOutcome> = jobs.iter().map(|(_, outcome)| *outcome).collect();
-    assert_eq!(outcomes, [BatchOutcome::NotEnded, BatchOutcome::NotFound]);
+    assert_eq!(outcomes, [BatchOutcome::NotFound, BatchOutcome::NotEnded]);
     assert_eq!((operation.changed, operation.stopping), (1, 0));
     let left = LeftAlone { not_ended: 1, not_found: 1, ..LeftAlone::default() };
     assert_eq!(operation.left, left);

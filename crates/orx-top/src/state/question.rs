@@ -14,13 +14,14 @@ use crate::state::prompt::edit;
 /// Keys within this time after a question appeared were meant for what was there before.
 pub(crate) const GUARD: Duration = Duration::from_millis(300);
 /// Of more targets than these the number is typed.
-const TYPED_ABOVE: u64 = 100;
+pub(crate) const TYPED_ABOVE: u64 = 100;
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verb {
     CancelJobs,
     RetryJobs,
+    DeleteJobs,
     RetryDead,
     DeleteDead,
     Drain,
@@ -40,7 +41,7 @@ impl Verb {
         match self {
             Self::CancelJobs => "cancel",
             Self::RetryJobs | Self::RetryDead => "retry",
-            Self::DeleteDead => "delete",
+            Self::DeleteJobs | Self::DeleteDead => "delete",
             Self::Drain | Self::DrainNode => "drain",
             Self::Undrain | Self::UndrainNode => "undrain",
             Self::PauseQueue | Self::PauseSchedule => "pause",
@@ -53,7 +54,7 @@ impl Verb {
     /// What it is done to.
     pub(crate) fn object(self, count: u64) -> String {
         let one = match self {
-            Self::CancelJobs | Self::RetryJobs => "job",
+            Self::CancelJobs | Self::RetryJobs | Self::DeleteJobs => "job",
             Self::RetryDead | Self::DeleteDead => "dead letter",
             Self::Drain | Self::Undrain => "worker",
             Self::DrainNode | Self::UndrainNode => "node",
@@ -69,6 +70,7 @@ impl Verb {
     pub(crate) fn is_heavy(self) -> bool {
         match self {
             Self::CancelJobs
+            | Self::DeleteJobs
             | Self::DeleteDead
             | Self::Drain
             | Self::DrainNode
@@ -93,6 +95,9 @@ impl Verb {
             }
             Self::CancelJobs => "What waits will not run. A retry starts it anew.",
             Self::RetryJobs | Self::RetryDead => "They run again, with all their tries.",
+            Self::DeleteJobs => {
+                "What has ended is gone, with logs and dead letter. Nothing undoes it."
+            }
             Self::DeleteDead => "The jobs stay in the history, and can be retried there.",
             Self::Drain => {
                 "It takes no new jobs and finishes what it has. `d` takes the drain back."
@@ -113,7 +118,19 @@ impl Verb {
 
     /// Whether the server can count first what would change.
     fn has_dry_run(self) -> bool {
-        matches!(self, Self::CancelJobs | Self::RetryJobs | Self::RetryDead | Self::DeleteDead)
+        self.is_of_jobs()
+    }
+
+    /// Whether it changes jobs or dead letters.
+    pub(crate) fn is_of_jobs(self) -> bool {
+        matches!(
+            self,
+            Self::CancelJobs
+                | Self::RetryJobs
+                | Self::DeleteJobs
+                | Self::RetryDead
+                | Self::DeleteDead
+        )
     }
 }
 

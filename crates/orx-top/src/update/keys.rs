@@ -36,7 +36,7 @@ pub(crate) fn scopes(app: &App) -> Vec<Scope> {
             let mut all = vec![Scope::Job, Scope::Detail];
             let finals = pane.job.as_ref().map(|job| job.job.state.status.is_final());
             match finals {
-                Some(true) => all.push(Scope::Retries),
+                Some(true) => all.extend([Scope::Retries, Scope::Deletes]),
                 Some(false) => all.push(Scope::Cancels),
                 None => {}
             }
@@ -53,7 +53,7 @@ pub(crate) fn scopes(app: &App) -> Vec<Scope> {
         Some(Detail::Schedule(_)) => return vec![Scope::Opens, Scope::Schedules],
         None => {}
     }
-    let jobs = [Scope::Cancels, Scope::Retries, Scope::Opens];
+    let jobs = [Scope::Cancels, Scope::Retries, Scope::Deletes, Scope::Opens];
     let mut all = vec![Scope::List];
     match app.screen {
         Screen::Overview => {

@@ -7,7 +7,8 @@ use orx_model::schedule::wire::{ScheduleOrder, ScheduleState};
 use orx_model::text::clean_line;
 use orx_model::time::format_duration;
 use orx_model::wire::{
-    Change as JobChange, ChangeAnswer, ChangeRequest, NodeDrainRequest, QueueOrder, WorkerCommand,
+    Change as JobChange, ChangeAnswer, ChangeRequest, NodeDrainRequest, OperationAction,
+    OperationRequest, OperationStatus, OperationView, QueueOrder, WorkerCommand,
     WorkersOrderRequest,
 };
 use orx_model::{JobId, JobStatus, JobSummary, Name};
@@ -19,7 +20,7 @@ use crate::columns::took;
 use crate::keys::Action;
 use crate::options::Screen;
 use crate::state::details::Detail;
-use crate::state::question::{Question, Reply, Target, Verb};
+use crate::state::question::{Question, Reply, TYPED_ABOVE, Target, Verb};
 use crate::state::{App, Change, ChangeResult, Effect, OverviewBox, Purpose, Tone};
 
 /// Changes that the list of recent ones holds.
@@ -40,6 +41,7 @@ pub(crate) fn ask(app: &mut App, action: Action, effects: &mut Vec<Effect>) {
         Action::Cancel | Action::Retry if app.screen != Screen::Dead || app.detail().is_some() => {
             jobs(app, action, effects);
         }
+        Action::Delete if deletes_jobs(app) => jobs(app, action, effects),
         Action::Retry => dead(app, Verb::RetryDead, effects),
         Action::Delete if app.screen == Screen::Dead => dead(app, Verb::DeleteDead, effects),
         Action::Pause if app.screen == Screen::Queues => queue(app, effects),
@@ -47,6 +49,14 @@ pub(crate) fn ask(app: &mut App, action: Action, effects: &mut Vec<Effect>) {
         Action::Drain if app.screen == Screen::Cluster => node(app, effects),
         Action::Drain => worker(app, effects),
         _ => {}
+    }
+}
+
+/// Whether a deletion is for jobs here.
+fn deletes_jobs(app: &App) -> bool {
+    match app.detail() {
+        Some(detail) => matches!(detail, Detail::Job(_)),
+        None => app.screen == Screen::Jobs,
     }
 }
 
@@ -119,7 +129,11 @@ fn jobs(app: &mut App, action: Action, effects: &mut Vec<Effect>) {
 }
 
 fn verb_of(action: Action) -> Verb {
-    if action == Action::Cancel { Verb::CancelJobs } else { Verb::RetryJobs }
+    match action {
+        Action::Cancel => Verb::CancelJobs,
+        Action::Delete => Verb::DeleteJobs,
+        _ => Verb::RetryJobs,
+    }
 }
 
 /// Asks before a change of these jobs.
@@ -150,6 +164,9 @@ pub(crate) fn ask_for_jobs(
     {
         let why = match verb {
             Verb::CancelJobs => format!("{} is {} already", only.id, status.words()),
+            Verb::DeleteJobs => {
+                format!("{} is {}: only what has ended is deleted", only.id, status.words())
+            }
             _ => format!("{} is {}: only what has ended is retried", only.id, status.words()),
         };
         app.notify(Tone::Plain, why);
@@ -299,6 +316,7 @@ fn job_request(verb: Verb, change: ChangeRequest) -> Request {
     match verb {
         Verb::CancelJobs => Request::Cancel(change),
         Verb::RetryJobs => Request::Retry(change),
+        Verb::DeleteJobs => Request::DeleteJobs(change),
         Verb::RetryDead => Request::RetryDead(change),
         _ => Request::DeleteDead(change),
     }
@@ -385,32 +403,55 @@ fn requests(question: &Question, by: Option<String>) -> Vec<Request> {
         (Verb::ResumeSchedule, Some(id)) => vec![Request::ResumeSchedule(id, order())],
         (Verb::Trigger, Some(id)) => vec![Request::TriggerSchedule(id, order())],
         (Verb::RemoveSchedule, Some(id)) => vec![Request::RemoveSchedule(id, version)],
-        (Verb::CancelJobs | Verb::RetryJobs | Verb::RetryDead | Verb::DeleteDead, _) => {
-            let change = |ids, filter: Option<String>, expected| ChangeRequest {
+        (verb, _) if verb.is_of_jobs() => {
+            if let Some(operation) = operation(question, by.clone()) {
+                return vec![Request::StartOperation(operation)];
+            }
+            let change = |ids, expected| ChangeRequest {
                 ids,
-                max_affected: filter.as_ref().and_then(|_| question.count()),
-                filter,
                 reason: reason.clone(),
                 by: by.clone(),
                 force: question.force,
                 expected,
                 ..ChangeRequest::default()
             };
-            if let Some(filter) = &question.filter {
-                let change = change(Vec::new(), Some(filter.clone()), None);
-                return vec![job_request(question.verb, change)];
-            }
             let mut by_status: BTreeMap<Option<JobStatus>, Vec<JobId>> = BTreeMap::new();
             for target in &question.targets {
                 if let Ok(id) = target.id.parse() {
                     by_status.entry(target.status).or_default().push(id);
                 }
             }
-            let request = |(status, ids)| job_request(question.verb, change(ids, None, status));
+            let request = |(status, ids)| job_request(question.verb, change(ids, status));
             by_status.into_iter().map(request).collect()
         }
-        (_, None) => Vec::new(),
+        _ => Vec::new(),
     }
+}
+
+/// The operation for a whole filter, or for more jobs than one request should change.
+fn operation(question: &Question, by: Option<String>) -> Option<OperationRequest> {
+    let (action, dead) = match question.verb {
+        Verb::CancelJobs => (OperationAction::Cancel, false),
+        Verb::DeleteJobs => (OperationAction::Remove, false),
+        Verb::RetryDead => (OperationAction::Retry, true),
+        Verb::DeleteDead => (OperationAction::RemoveDeadLetters, true),
+        _ => (OperationAction::Retry, false),
+    };
+    let filter = question.filter.clone();
+    let few = question.targets.len() as u64 <= TYPED_ABOVE;
+    if filter.is_none() && few {
+        return None;
+    }
+    Some(OperationRequest {
+        ids: if filter.is_none() { ids_of(&question.targets) } else { Vec::new() },
+        max_affected: filter.as_ref().and_then(|_| question.count()),
+        dead: dead && filter.is_some(),
+        filter,
+        reason: question.reason_text(),
+        by,
+        force: question.force && action == OperationAction::Cancel,
+        ..OperationRequest::new(action)
+    })
 }
 
 /// The same change as a command.
@@ -424,6 +465,7 @@ fn command(question: &Question) -> String {
     let mut line = match question.verb {
         Verb::CancelJobs => format!("orx cancel {what}"),
         Verb::RetryJobs => format!("orx retry {what}"),
+        Verb::DeleteJobs => format!("orx rm {what}"),
         Verb::RetryDead => format!("orx dlq retry {what}"),
         Verb::DeleteDead => format!("orx dlq rm {what}"),
         Verb::Drain => format!("orx worker drain {}", names.join(" ")),
@@ -458,15 +500,32 @@ pub(crate) fn answered(
     let Some(change) = app.changes.iter_mut().find(|change| change.number == number) else {
         return;
     };
+    if let Ok(Answer::Operation(operation)) = &result
+        && operation.status == OperationStatus::Running
+    {
+        let progress = format!(
+            "{} … {} of {}{}",
+            change.verb.word(),
+            operation.changed,
+            operation.matched.count,
+            if operation.matched.exact { "" } else { " or more" },
+        );
+        let next = Request::Operation(operation.id);
+        app.notify(Tone::Plain, progress);
+        polls::call(app, Purpose::Change(number), next, effects);
+        return;
+    }
     change.open = change.open.saturating_sub(1);
     let asked = match request {
-        Request::Cancel(change) | Request::Retry(change) | Request::RetryDead(change) => {
-            change.ids.len()
-        }
+        Request::Cancel(change)
+        | Request::Retry(change)
+        | Request::RetryDead(change)
+        | Request::DeleteJobs(change) => change.ids.len(),
         _ => 1,
     };
     match result {
         Ok(Answer::Changed(answer)) => note_jobs(&mut change.result, &answer),
+        Ok(Answer::Operation(operation)) => note_operation(&mut change.result, &operation),
         Ok(Answer::Ordered(answer)) => {
             let done = answer.workers.iter().filter(|one| one.done).count();
             change.result.affected += done as u64;
@@ -478,7 +537,13 @@ pub(crate) fn answered(
             change.result.note = Some(format!("it runs as {}", answer.job));
         }
         Ok(_) => change.result.affected += asked as u64,
-        Err(failure) => change.result.failure = Some(failure),
+        Err(mut failure) => {
+            if let Request::Operation(id) = request {
+                // It does not depend on this dashboard.
+                failure.hint = Some(format!("`orx operation show {id}` shows how far it is"));
+            }
+            change.result.failure = Some(failure);
+        }
     }
     if change.open > 0 {
         return;
@@ -488,6 +553,27 @@ pub(crate) fn answered(
     app.notify(tone, text);
     polls::reload(app);
     polls::ask(app, effects);
+}
+
+fn note_operation(result: &mut ChangeResult, operation: &OperationView) {
+    result.affected += operation.changed;
+    let left = &operation.left_alone;
+    let reasons = [
+        (left.already_ended, "ended before"),
+        (left.not_ended, "have not ended"),
+        (left.not_found, "are not there any more"),
+        (left.in_use, "are still waited for"),
+    ];
+    let reasons = reasons.into_iter().filter(|(count, _)| *count > 0);
+    result.left.extend(reasons.map(|(count, why)| format!("{count} {why}")));
+    match operation.status {
+        OperationStatus::Cancelled => result.note = Some("it was cancelled".to_owned()),
+        OperationStatus::Failed => {
+            let why = operation.problem.as_deref().unwrap_or("no reason is known");
+            result.note = Some(format!("it failed: {}", clean_line(why)));
+        }
+        OperationStatus::Running | OperationStatus::Done => {}
+    }
 }
 
 fn note_jobs(result: &mut ChangeResult, answer: &ChangeAnswer) {

@@ -221,7 +221,7 @@ pub(crate) async fn start(
                 ui.raw(dry_run_text(&answer).as_bytes())?;
             }
         } else {
-            ui.one(&answer, "", &[])?;
+            ui.one(&with_affected(&answer, answer.matched.count)?, "", &[])?;
         }
         return Ok(Exit::Success);
     }
@@ -339,7 +339,8 @@ fn report(session: &Session, view: &OperationView) -> Result<Exit, CliError> {
             ui.raw(format!("{}\n", summary(view)).as_bytes())?;
         }
     } else {
-        ui.one(view, &view.id.to_string(), &lines(ui, view))?;
+        let json = with_affected(view, view.changed)?;
+        ui.one(&json, &view.id.to_string(), &lines(ui, view))?;
     }
     let left = view.left_alone.total();
     Ok(match view.status {
@@ -352,6 +353,16 @@ fn report(session: &Session, view: &OperationView) -> Result<Exit, CliError> {
             _ => Exit::Partial,
         },
     })
+}
+
+/// The JSON of a change: scripts find the number of changed jobs where the answer to a change of named jobs
+/// has it.
+fn with_affected(of: &impl serde::Serialize, affected: u64) -> Result<serde_json::Value, CliError> {
+    let mut json = serde_json::to_value(of)?;
+    if let Some(fields) = json.as_object_mut() {
+        fields.insert("affected".to_owned(), affected.into());
+    }
+    Ok(json)
 }
 
 /// What an operation did, in a line.
@@ -404,15 +415,15 @@ fn jobs(count: Count) -> String {
 
 /// Text of a dry run: how many would change, by status, and the first of them.
 fn dry_run_text(answer: &OperationAnswer) -> String {
-    let mut text = format!("would change {}", jobs(answer.matched));
-    if let Some(counts) = answer.by_status.filter(|_| answer.matched.count > 0) {
-        let all = orx_model::JobStatus::ALL.map(|status| (counts.of(status), status));
-        let all = all.into_iter().filter(|(count, _)| *count > 0);
-        let all: Vec<String> =
-            all.map(|(count, status)| format!("{count} {}", status.words())).collect();
-        text.push_str(&format!(": {}", all.join(", ")));
-    }
-    text.push('\n');
+    let counts = answer.by_status.unwrap_or_default();
+    let all = orx_model::JobStatus::ALL.map(|status| (counts.of(status), status));
+    let all: Vec<String> = all
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, status)| format!("{count} {}", status.words()))
+        .collect();
+    let by_status = if all.len() > 1 { format!(": {}", all.join(", ")) } else { String::new() };
+    let mut text = format!("would change {}{by_status}\n", jobs(answer.matched));
     for job in &answer.examples {
         text.push_str(&format!("  {} {} ({})\n", job.id, job.name, job.status.words()));
     }
