@@ -162,6 +162,7 @@ complete -c orx -n "__fish_orx_using_subcommand jobs" -l status -d 'Only jobs in
 complete -c orx -n "__fish_orx_using_subcommand jobs" -l queue -d 'Only jobs of this queue' -r
 complete -c orx -n "__fish_orx_using_subcommand jobs" -l name -d 'Only jobs of this type; `*` stands for any text' -r
 complete -c orx -n "__fish_orx_using_subcommand jobs" -l since -d 'Only jobs accepted since a time, or since a duration ago' -r
+complete -c orx -n "__fish_orx_using_subcommand jobs" -l cause -d 'Only dead letters of this cause; `orx dlq top` lists the causes' -r
 complete -c orx -n "__fish_orx_using_subcommand jobs" -s t -l tag -d 'Only jobs with this tag, `name=value`' -r
 complete -c orx -n "__fish_orx_using_subcommand jobs" -l limit -d 'Print at most N jobs' -r
 complete -c orx -n "__fish_orx_using_subcommand jobs" -s c -l context -d 'Context in the configuration file to use' -r
@@ -233,6 +234,7 @@ complete -c orx -n "__fish_orx_using_subcommand logs" -l filter -d 'Filter expre
 complete -c orx -n "__fish_orx_using_subcommand logs" -l status -d 'Only jobs in these statuses, separated by commas' -r
 complete -c orx -n "__fish_orx_using_subcommand logs" -l queue -d 'Only jobs of this queue' -r
 complete -c orx -n "__fish_orx_using_subcommand logs" -l name -d 'Only jobs of this type; `*` stands for any text' -r
+complete -c orx -n "__fish_orx_using_subcommand logs" -l cause -d 'Only dead letters of this cause; `orx dlq top` lists the causes' -r
 complete -c orx -n "__fish_orx_using_subcommand logs" -s t -l tag -d 'Only jobs with this tag, `name=value`' -r
 complete -c orx -n "__fish_orx_using_subcommand logs" -l tail -d 'Only the last N lines; with `-f`, the last N of those printed so far, then the new ones' -r
 complete -c orx -n "__fish_orx_using_subcommand logs" -l attempt -d 'Only this attempt' -r
@@ -270,6 +272,7 @@ complete -c orx -n "__fish_orx_using_subcommand wait" -l status -d 'Only jobs in
 complete -c orx -n "__fish_orx_using_subcommand wait" -l queue -d 'Only jobs of this queue' -r
 complete -c orx -n "__fish_orx_using_subcommand wait" -l name -d 'Only jobs of this type; `*` stands for any text' -r
 complete -c orx -n "__fish_orx_using_subcommand wait" -l since -d 'Only jobs accepted since a time, or since a duration ago' -r
+complete -c orx -n "__fish_orx_using_subcommand wait" -l cause -d 'Only dead letters of this cause; `orx dlq top` lists the causes' -r
 complete -c orx -n "__fish_orx_using_subcommand wait" -s t -l tag -d 'Only jobs with this tag, `name=value`' -r
 complete -c orx -n "__fish_orx_using_subcommand wait" -l for -d 'Wait until they have reached this status, or have ended' -r
 complete -c orx -n "__fish_orx_using_subcommand wait" -l timeout -d 'Stop waiting after this time; without it, wait on, across restarts of the server too' -r
@@ -300,6 +303,7 @@ complete -c orx -n "__fish_orx_using_subcommand cancel" -l status -d 'Only jobs 
 complete -c orx -n "__fish_orx_using_subcommand cancel" -l queue -d 'Only jobs of this queue' -r
 complete -c orx -n "__fish_orx_using_subcommand cancel" -l name -d 'Only jobs of this type; `*` stands for any text' -r
 complete -c orx -n "__fish_orx_using_subcommand cancel" -l since -d 'Only jobs accepted since a time, or since a duration ago' -r
+complete -c orx -n "__fish_orx_using_subcommand cancel" -l cause -d 'Only dead letters of this cause; `orx dlq top` lists the causes' -r
 complete -c orx -n "__fish_orx_using_subcommand cancel" -s t -l tag -d 'Only jobs with this tag, `name=value`' -r
 complete -c orx -n "__fish_orx_using_subcommand cancel" -l reason -d 'Reason, recorded with the change' -r
 complete -c orx -n "__fish_orx_using_subcommand cancel" -l max-affected -d 'Change nothing if more than this many jobs would change' -r
@@ -334,6 +338,7 @@ complete -c orx -n "__fish_orx_using_subcommand retry" -l status -d 'Only jobs i
 complete -c orx -n "__fish_orx_using_subcommand retry" -l queue -d 'Only jobs of this queue' -r
 complete -c orx -n "__fish_orx_using_subcommand retry" -l name -d 'Only jobs of this type; `*` stands for any text' -r
 complete -c orx -n "__fish_orx_using_subcommand retry" -l since -d 'Only jobs accepted since a time, or since a duration ago' -r
+complete -c orx -n "__fish_orx_using_subcommand retry" -l cause -d 'Only dead letters of this cause; `orx dlq top` lists the causes' -r
 complete -c orx -n "__fish_orx_using_subcommand retry" -s t -l tag -d 'Only jobs with this tag, `name=value`' -r
 complete -c orx -n "__fish_orx_using_subcommand retry" -l reason -d 'Reason, recorded with the change' -r
 complete -c orx -n "__fish_orx_using_subcommand retry" -l max-affected -d 'Change nothing if more than this many jobs would change' -r
@@ -367,6 +372,7 @@ complete -c orx -n "__fish_orx_using_subcommand rm" -l status -d 'Only jobs in t
 complete -c orx -n "__fish_orx_using_subcommand rm" -l queue -d 'Only jobs of this queue' -r
 complete -c orx -n "__fish_orx_using_subcommand rm" -l name -d 'Only jobs of this type; `*` stands for any text' -r
 complete -c orx -n "__fish_orx_using_subcommand rm" -l since -d 'Only jobs accepted since a time, or since a duration ago' -r
+complete -c orx -n "__fish_orx_using_subcommand rm" -l cause -d 'Only dead letters of this cause; `orx dlq top` lists the causes' -r
 complete -c orx -n "__fish_orx_using_subcommand rm" -s t -l tag -d 'Only jobs with this tag, `name=value`' -r
 complete -c orx -n "__fish_orx_using_subcommand rm" -l reason -d 'Reason, recorded with the change' -r
 complete -c orx -n "__fish_orx_using_subcommand rm" -l max-affected -d 'Change nothing if more than this many jobs would change' -r
@@ -1103,36 +1109,68 @@ complete -c orx -n "__fish_orx_using_subcommand audit" -s v -l verbose -d 'Print
 complete -c orx -n "__fish_orx_using_subcommand audit" -l no-input -d 'Never ask for confirmation'
 complete -c orx -n "__fish_orx_using_subcommand audit" -l no-start -d 'Do not start a server if none runs'
 complete -c orx -n "__fish_orx_using_subcommand audit" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -s c -l context -d 'Context in the configuration file to use' -r
-complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -l url -d 'Server to connect to' -r
-complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -l config -d 'Configuration file' -r -F
-complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -s o -l output -d 'Output format' -r -f -a "table\t''
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from top list show retry rm export" -s c -l context -d 'Context in the configuration file to use' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from top list show retry rm export" -l url -d 'Server to connect to' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from top list show retry rm export" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from top list show retry rm export" -s o -l output -d 'Output format' -r -f -a "table\t''
 wide\t''
 json\t''
 jsonl\t''
 tsv\t''
 id\t''"
-complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -l fields -d 'Print only these columns or JSON fields' -r
-complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -l color -d 'When to print colours' -r -f -a "auto\t''
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from top list show retry rm export" -l fields -d 'Print only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from top list show retry rm export" -l color -d 'When to print colours' -r -f -a "auto\t''
 always\t''
 never\t''"
-complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -l time -d 'How to print times: relative, local, utc or unix' -r
-complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -l tz -d 'Time zone for times that you type and that orx prints' -r
-complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -l no-header -d 'Do not print the names of columns'
-complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -l quiet -d 'Print only data and errors'
-complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -s v -l verbose -d 'Print more details'
-complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -l no-input -d 'Never ask for confirmation'
-complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -l no-start -d 'Do not start a server if none runs'
-complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -s h -l help -d 'Print help'
-complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -f -a "list" -d 'List dead letters, newest first'
-complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -f -a "show" -d 'Show one dead letter'
-complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -f -a "retry" -d 'Run the jobs of dead letters again'
-complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from list show retry rm" -f -a "rm" -d 'Remove dead letters; their jobs stay in the history'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from top list show retry rm export" -l time -d 'How to print times: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from top list show retry rm export" -l tz -d 'Time zone for times that you type and that orx prints' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from top list show retry rm export" -l no-header -d 'Do not print the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from top list show retry rm export" -l quiet -d 'Print only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from top list show retry rm export" -s v -l verbose -d 'Print more details'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from top list show retry rm export" -l no-input -d 'Never ask for confirmation'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from top list show retry rm export" -l no-start -d 'Do not start a server if none runs'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from top list show retry rm export" -s h -l help -d 'Print help'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from top list show retry rm export" -f -a "top" -d 'List the causes of dead letters, the most frequent first'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from top list show retry rm export" -f -a "list" -d 'List dead letters, newest first'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from top list show retry rm export" -f -a "show" -d 'Show one dead letter'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from top list show retry rm export" -f -a "retry" -d 'Run the jobs of dead letters again'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from top list show retry rm export" -f -a "rm" -d 'Remove dead letters; their jobs stay in the history'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and not __fish_seen_subcommand_from top list show retry rm export" -f -a "export" -d 'Write dead letters as JSON, one a line'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from top" -l filter -d 'Filter expression; `orx help filters` explains it' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from top" -l status -d 'Only jobs in these statuses, separated by commas' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from top" -l queue -d 'Only jobs of this queue' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from top" -l name -d 'Only jobs of this type; `*` stands for any text' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from top" -l since -d 'Only jobs accepted since a time, or since a duration ago' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from top" -l cause -d 'Only dead letters of this cause; `orx dlq top` lists the causes' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from top" -s t -l tag -d 'Only jobs with this tag, `name=value`' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from top" -s c -l context -d 'Context in the configuration file to use' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from top" -l url -d 'Server to connect to' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from top" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from top" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from top" -l fields -d 'Print only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from top" -l color -d 'When to print colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from top" -l time -d 'How to print times: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from top" -l tz -d 'Time zone for times that you type and that orx prints' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from top" -l all -d 'Print all, not only the most frequent'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from top" -l no-header -d 'Do not print the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from top" -l quiet -d 'Print only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from top" -s v -l verbose -d 'Print more details'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from top" -l no-input -d 'Never ask for confirmation'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from top" -l no-start -d 'Do not start a server if none runs'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from top" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -l filter -d 'Filter expression; `orx help filters` explains it' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -l status -d 'Only jobs in these statuses, separated by commas' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -l queue -d 'Only jobs of this queue' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -l name -d 'Only jobs of this type; `*` stands for any text' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -l since -d 'Only jobs accepted since a time, or since a duration ago' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -l cause -d 'Only dead letters of this cause; `orx dlq top` lists the causes' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -s t -l tag -d 'Only jobs with this tag, `name=value`' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -s c -l context -d 'Context in the configuration file to use' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from list" -l url -d 'Server to connect to' -r
@@ -1182,9 +1220,13 @@ complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l queue -d 'Only jobs of this queue' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l name -d 'Only jobs of this type; `*` stands for any text' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l since -d 'Only jobs accepted since a time, or since a duration ago' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l cause -d 'Only dead letters of this cause; `orx dlq top` lists the causes' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -s t -l tag -d 'Only jobs with this tag, `name=value`' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l reason -d 'Reason, recorded with the change' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l max-affected -d 'Change nothing if more than this many jobs would change' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l canary -d 'Retry the N oldest first, and the rest only if all of these complete' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l canary-timeout -d 'Wait this long for the ends of the first ones' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l rate -d 'Retry at most this many a second' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -s c -l context -d 'Context in the configuration file to use' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l url -d 'Server to connect to' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l config -d 'Configuration file' -r -F
@@ -1214,6 +1256,7 @@ complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l queue -d 'Only jobs of this queue' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l name -d 'Only jobs of this type; `*` stands for any text' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l since -d 'Only jobs accepted since a time, or since a duration ago' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l cause -d 'Only dead letters of this cause; `orx dlq top` lists the causes' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -s t -l tag -d 'Only jobs with this tag, `name=value`' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l reason -d 'Reason, recorded with the change' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l max-affected -d 'Change nothing if more than this many jobs would change' -r
@@ -1241,6 +1284,35 @@ complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l no-input -d 'Never ask for confirmation'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l no-start -d 'Do not start a server if none runs'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from export" -l filter -d 'Filter expression; `orx help filters` explains it' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from export" -l status -d 'Only jobs in these statuses, separated by commas' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from export" -l queue -d 'Only jobs of this queue' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from export" -l name -d 'Only jobs of this type; `*` stands for any text' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from export" -l since -d 'Only jobs accepted since a time, or since a duration ago' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from export" -l cause -d 'Only dead letters of this cause; `orx dlq top` lists the causes' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from export" -s t -l tag -d 'Only jobs with this tag, `name=value`' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from export" -l out -d 'Write to this new file, which only you can read, not to standard output' -r -F
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from export" -s c -l context -d 'Context in the configuration file to use' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from export" -l url -d 'Server to connect to' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from export" -l config -d 'Configuration file' -r -F
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from export" -s o -l output -d 'Output format' -r -f -a "table\t''
+wide\t''
+json\t''
+jsonl\t''
+tsv\t''
+id\t''"
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from export" -l fields -d 'Print only these columns or JSON fields' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from export" -l color -d 'When to print colours' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from export" -l time -d 'How to print times: relative, local, utc or unix' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from export" -l tz -d 'Time zone for times that you type and that orx prints' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from export" -l no-header -d 'Do not print the names of columns'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from export" -l quiet -d 'Print only data and errors'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from export" -s v -l verbose -d 'Print more details'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from export" -l no-input -d 'Never ask for confirmation'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from export" -l no-start -d 'Do not start a server if none runs'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list show drain resume fence" -s c -l context -d 'Context in the configuration file to use' -r
 complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list show drain resume fence" -l url -d 'Server to connect to' -r
 complete -c orx -n "__fish_orx_using_subcommand worker; and not __fish_seen_subcommand_from list show drain resume fence" -l config -d 'Configuration file' -r -F

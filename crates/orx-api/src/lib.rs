@@ -6,6 +6,7 @@
 //! failure, a panic included, is answered with a problem document.
 
 mod audit_routes;
+mod cause_routes;
 mod cluster_routes;
 mod document;
 mod extract;

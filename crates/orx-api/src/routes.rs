@@ -68,6 +68,7 @@ fn documented() -> OpenApiRouter<App> {
         .merge(crate::queue_routes::routes())
         .merge(crate::audit_routes::routes())
         .merge(crate::operation_routes::routes())
+        .merge(crate::cause_routes::routes())
         .merge(crate::cluster_routes::routes())
         .merge(crate::token_routes::routes())
 }

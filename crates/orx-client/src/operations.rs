@@ -9,8 +9,8 @@ use orx_model::schedule::wire::{
 };
 use orx_model::token::{self, RevokeAnswer, RevokeRequest, TokenList, TokenMade, TokenRequest};
 use orx_model::wire::{
-    AuditPage, AuditQuery, ChangeAnswer, ChangeRequest, ClusterStatus, DeadLetterPage,
-    EnqueueAnswer, EnqueueRequest, JobDetail, JobPage, ListQuery, NodeDrainAnswer,
+    AuditPage, AuditQuery, CausePage, CausesQuery, ChangeAnswer, ChangeRequest, ClusterStatus,
+    DeadLetterPage, EnqueueAnswer, EnqueueRequest, JobDetail, JobPage, ListQuery, NodeDrainAnswer,
     NodeDrainRequest, OperationAnswer, OperationPage, OperationRequest, OperationView,
     OperationsQuery, Overview, QueueList, QueueOrder, QueueView, ResultAnswer, StepDownAnswer,
     StepDownRequest, WorkerDetail, WorkerList, WorkersOrderAnswer, WorkersOrderRequest, path,
@@ -205,6 +205,14 @@ impl Client {
     /// Any [`ClientError`](crate::ClientError).
     pub async fn dead_letters(&self, query: &ListQuery) -> Result<DeadLetterPage> {
         self.get(path::DEAD_LETTERS, query).await
+    }
+
+    /// A page of the causes of dead letters.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
+    pub async fn causes(&self, query: &CausesQuery) -> Result<CausePage> {
+        self.get(path::DEAD_LETTERS_CAUSES, query).await
     }
 
     /// Retries the jobs of dead letters.

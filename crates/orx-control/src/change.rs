@@ -239,7 +239,8 @@ impl ControlPanel {
         Ok(self.recorded(caller, AuditAction::DeleteJobs, &request, answer).await)
     }
 
-    /// Retries the jobs of dead letters; without ids or filter, of all dead letters.
+    /// Retries the jobs of dead letters; without ids or filter, of all dead letters. Leaves a named job that is
+    /// none as it is.
     ///
     /// # Errors
     /// As [`Self::cancel`].
@@ -253,7 +254,21 @@ impl ControlPanel {
         if request.dry_run {
             return self.dry_run(targets, |job| job.dead).await;
         }
-        let answer = self.retry_ids(targets.ids, &request).await?;
+        // Someone else may have retried a named job since, and it may have completed: it must not run again.
+        let snapshots = self.snapshots(&targets).await?;
+        let is_dead = |id: &JobId| snapshots.get(id).is_some_and(|job| job.dead);
+        let (dead, others): (Vec<JobId>, Vec<JobId>) = targets.ids.into_iter().partition(is_dead);
+        let mut answer = match dead.is_empty() {
+            true => answer(Vec::new(), None, &request),
+            false => self.retry_ids(dead, &request).await?,
+        };
+        let alone = |id: JobId| match snapshots.get(&id) {
+            Some(job) => Changed { id, change: Change::NotInState, status: Some(job.status) },
+            None => Changed { id, change: Change::NotFound, status: None },
+        };
+        answer.jobs.extend(others.into_iter().map(alone));
+        let place: HashMap<JobId, usize> = request.ids.iter().copied().zip(0..).collect();
+        answer.jobs.sort_by_key(|job| place.get(&job.id).copied());
         Ok(self.recorded(caller, AuditAction::RetryDeadLetters, &request, answer).await)
     }
 

@@ -7,6 +7,7 @@
 
 mod accept;
 mod audit;
+mod causes;
 mod change;
 mod follow;
 mod key;

@@ -11,7 +11,7 @@ use orx_model::wire::{
     EnqueueRequest, JobDetail, JobPage, LinkView, ListQuery, NodeView, QueueList, QueueView,
     ResultAnswer, StatusCounts, V, WorkerView,
 };
-use orx_model::{Code, Job, JobId, JobSummary, Name, Problem, Timestamp, limits};
+use orx_model::{Cause, Code, Job, JobId, JobSummary, Name, Problem, Timestamp, limits};
 use orx_store::{DeadLetterRow, ListRequest, Paused, StoreError};
 
 use crate::change::parse_filter;
@@ -93,10 +93,15 @@ impl ControlPanel {
         let oldest_first = query.oldest_first.unwrap_or(false);
         let request = ListRequest { filter, oldest_first, after, limit };
         let page = self.store().dead_letters(request, now).await.map_err(store_problem)?;
-        let letter = |row: DeadLetterRow| DeadLetter {
-            job: masked_summary(row.job),
-            reason: row.reason,
-            at: row.at,
+        let letter = |row: DeadLetterRow| {
+            let cause = Cause::of(&row.job);
+            DeadLetter {
+                reason: row.reason,
+                at: row.at,
+                cause_id: cause.as_ref().map(|cause| cause.id),
+                cause: cause.map(|cause| mask_text(&cause.text).into_owned()),
+                job: masked_summary(row.job),
+            }
         };
         Ok(DeadLetterPage {
             v: V,

@@ -271,7 +271,7 @@ pub struct Progress {
 
 names! {
     /// Why a job is a dead letter.
-    #[derive(utoipa::ToSchema)]
+    #[derive(PartialOrd, Ord, utoipa::ToSchema)]
     pub enum DeadReason {
         /// Every retry was used up.
         Exhausted = "exhausted",

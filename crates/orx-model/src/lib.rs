@@ -7,6 +7,7 @@
 
 pub mod attempt;
 pub mod backoff;
+pub mod cause;
 pub mod event;
 pub mod filter;
 pub mod ids;
@@ -33,6 +34,7 @@ pub mod wire;
 
 pub use attempt::{Attempt, AttemptStatus, LostWith, Outcome, OutcomeKind, ProcessExit};
 pub use backoff::Backoff;
+pub use cause::{Cause, CauseId};
 pub use event::{Event, EventCursor, EventKind, KnownEvent};
 pub use ids::{AttemptId, ExecutionId, Incarnation, JobId, MessageId, Name, OperationId};
 pub use job::{

@@ -192,6 +192,8 @@ pub(crate) fn span(
 /// The part of a spec that decides between retry and failure.
 #[derive(Deserialize)]
 pub(crate) struct Policy {
+    /// The type of the job, for the cause of its dead letter.
+    pub(crate) name: Name,
     pub(crate) retry: RetryPolicy,
     #[serde(default)]
     pub(crate) on_lost: OnLost,
@@ -200,8 +202,10 @@ pub(crate) struct Policy {
 /// The policy in the spec of a job. An unreadable spec allows no retry: the job may be one that must not
 /// run twice, and no worker gets it anyway.
 pub(crate) fn policy(job: JobId, spec: Option<&[u8]>) -> Policy {
-    let careful = Policy { retry: RetryPolicy::none(), on_lost: OnLost::Fail };
-    readable(job, spec).unwrap_or(careful)
+    readable(job, spec).unwrap_or_else(|| {
+        let JobSpec { name, retry, on_lost, .. } = JobSpec::unreadable();
+        Policy { name, retry, on_lost }
+    })
 }
 
 /// The spec of a job, or a part of it. Logs an unreadable spec and returns `None`, so that it does not

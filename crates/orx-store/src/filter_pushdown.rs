@@ -9,7 +9,7 @@ use orx_model::filter::{CountField, Field, Filter, FilterTerm, Op, Pattern, Test
 use orx_model::job::Labels;
 use orx_model::mask::is_secret_key;
 use orx_model::wire::StatusCounts;
-use orx_model::{JobSpec, JobStatus, Name};
+use orx_model::{CauseId, JobSpec, JobStatus, Name};
 
 use crate::codec::{priority_rank, status_code};
 
@@ -22,6 +22,10 @@ const MERGE_MAX: usize = 24;
 /// Lanes that a condition lists, at most.
 const NAMED_LANES_MAX: usize = 1_000;
 
+/// The condition of the index of dead letters without a cause. It also has the jobs that an older node
+/// retried, which left their cause.
+pub(crate) const CAUSELESS: &str = "(dead IS NULL) <> (cause IS NULL)";
+
 /// An index that yields job ids in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
@@ -29,6 +33,10 @@ pub(crate) enum Source {
     Every,
     /// Jobs with a dead letter.
     Dead,
+    /// Dead letters of the cause with this id.
+    Cause(i64),
+    /// Dead letters whose cause no node has computed yet.
+    Causeless,
     /// Jobs in this status, which is never completed: those are the most, and have no index by status.
     Status(JobStatus),
     /// Jobs of the lane with this id.
@@ -130,12 +138,22 @@ pub(crate) fn plan<D: Dialect>(
     if filter.statuses().is_some_and(|statuses| statuses.is_empty()) {
         return None;
     }
+    let causes = filter.causes();
+    if causes.as_ref().is_some_and(BTreeSet::is_empty) {
+        return None;
+    }
     let lanes = lanes.and_then(|all| MatchingLanes::of(filter, all));
     if lanes.as_ref().is_some_and(MatchingLanes::is_empty) {
         return None;
     }
     let conditions = conditions(filter, lanes.as_ref());
     let upto = upto(filter);
+    if let Some(causes) = causes.filter(|causes| causes.len() <= MERGE_MAX) {
+        let of = |cause: CauseId| Source::Cause(cause.to_signed());
+        let mut sources: Vec<Source> = causes.into_iter().map(of).collect();
+        sources.push(Source::Causeless);
+        return Some(Plan { sources, conditions, upto });
+    }
     if dead {
         return Some(Plan { sources: vec![Source::Dead], conditions, upto });
     }
@@ -350,6 +368,8 @@ fn place<D: Dialect>(source: &Source) -> SourceSql {
     match source {
         Source::Every => jobs("0 = 0".to_owned()),
         Source::Dead => jobs("dead IS NOT NULL".to_owned()),
+        Source::Cause(cause) => jobs(format!("cause = {cause}")),
+        Source::Causeless => jobs(CAUSELESS.to_owned()),
         // `status <> 5` names the index.
         Source::Status(status) => {
             jobs(format!("status = {} AND status <> 5", status_code(*status)))
@@ -437,7 +457,7 @@ mod tests {
 
     #[test]
     fn a_filter_reads_the_index_that_has_its_terms() {
-        use Source::{Every, Lane, Status, Unindexed};
+        use Source::{Cause, Causeless, Every, Lane, Status, Unindexed};
         let term = |text: &str| Source::Term(text.to_owned());
         assert_eq!(sources(""), [Every]);
         assert_eq!(sources("status:completed took>10m"), [Every]);
@@ -457,6 +477,10 @@ mod tests {
         assert_eq!(sources("name:video.*"), [Lane(1), Lane(2), Lane(3), Unindexed]);
         assert_eq!(sources("name:SEND"), [Lane(4), term("name=send"), Unindexed]);
         assert_eq!(sources("queue:mail name:send"), [Lane(4), Unindexed]);
+        assert_eq!(sources("queue:mail cause:0000000000000007"), [Cause(7), Causeless]);
+        assert_eq!(sources("cause:ffffffffffffffff"), [Cause(-1), Causeless]);
+        assert_eq!(sources("-cause:0000000000000007"), [Every]);
+        assert_eq!(planned("cause:0000000000000001 cause:0000000000000002", &[]), None);
         assert_eq!(sources("-queue:media"), [Lane(4), Unindexed]);
         assert_eq!(planned("queue:other", &[]), None);
         assert_eq!(planned("status:failed -status:failed", &[]), None);

@@ -30,6 +30,7 @@
 
 mod audit;
 mod budget;
+mod cause_groups;
 mod codec;
 mod columns;
 mod dead_letters;
@@ -61,7 +62,7 @@ use std::time::Duration;
 use orx_model::job::Labels;
 
 pub use audit::{AUDIT_FOR, AUDIT_MOST, Audit, AuditRecord, AuditRequest};
-pub use dead_letters::{DeadLetterRow, DeadLetters};
+pub use dead_letters::{CauseRow, CausesPage, CausesRequest, DeadLetterRow, DeadLetters};
 pub use dispatching::{
     CLAIM_MOST, ClaimRequest, Claimed, Claims, Dispatching, Holder, Live, Promoted, Recorded,
 };

@@ -9,8 +9,9 @@ use orx_model::wire::Count;
 use orx_model::{Job, JobId, JobSummary, Timestamp, limits};
 
 use crate::budget::Reads;
+use crate::cause_groups::CauseGroups;
 use crate::filter_pushdown::SCAN_MAX;
-use crate::{DeadLetterRow, ListRequest, Page};
+use crate::{CausesPage, CausesRequest, DeadLetterRow, ListRequest, Page};
 
 /// Jobs in the first window of a filtered page, at least.
 const FIRST_ROWS: u64 = 64;
@@ -77,6 +78,8 @@ pub(crate) struct Walk {
     limit: u64,
     /// Collects the matching jobs; a count does not.
     keeps: bool,
+    /// Groups the matching jobs, which are dead letters.
+    groups: Option<CauseGroups>,
     want: WindowRequest,
     looked: u64,
     matched: u64,
@@ -102,6 +105,11 @@ impl Walk {
         Self { keeps: false, ..Self::new(filter, most, first, now) }
     }
 
+    /// Looks at all matching dead letters, to group them.
+    pub(crate) fn causes(filter: Filter, now: Timestamp) -> Self {
+        Self { groups: Some(CauseGroups::default()), ..Self::count(filter, u64::MAX, now) }
+    }
+
     fn new(filter: Filter, limit: u64, want: WindowRequest, now: Timestamp) -> Self {
         Self {
             filter,
@@ -109,6 +117,7 @@ impl Walk {
             oldest_first: false,
             limit,
             keeps: true,
+            groups: None,
             want,
             looked: 0,
             matched: 0,
@@ -173,7 +182,9 @@ impl Walk {
             return false;
         }
         self.matched += 1;
-        if self.keeps {
+        if let Some(groups) = &mut self.groups {
+            groups.add(&found.letter());
+        } else if self.keeps {
             self.bytes += bytes;
             self.rows.push(found);
         }
@@ -199,6 +210,11 @@ impl Walk {
         let last = self.rows.last().map(|found| found.job.id);
         let next = last.filter(|_| self.full || !self.ended);
         Some(Page { rows: self.rows.into_iter().map(of).collect(), next })
+    }
+
+    /// `None` if the walk ended with its bound before the counts were known.
+    pub(crate) fn into_causes(self, request: &CausesRequest) -> Option<CausesPage> {
+        self.groups.filter(|_| self.ended).map(|groups| groups.page(request))
     }
 
     /// `None` if the walk ended with its bound before the count was known.

@@ -10,12 +10,12 @@ use orx_model::job::DeadReason;
 use orx_model::log::LogCursor;
 use orx_model::time::UtcClock;
 use orx_model::{
-    AttemptStatus, Incarnation, JobId, JobSpec, JobStatus, NewJob, Priority, Timestamp,
+    AttemptStatus, Cause, Incarnation, JobId, JobSpec, JobStatus, NewJob, Priority, Timestamp,
 };
 use orx_schedule::Schedule;
 use orx_store::{
-    CancelCommand, Enqueued, Lead, LeadRequest, ListRequest, LogRequest, Postgres, PostgresOptions,
-    Release, Sqlite, SqliteOptions, Store, Templates,
+    CancelCommand, CausesRequest, Enqueued, Lead, LeadRequest, ListRequest, LogRequest, Postgres,
+    PostgresOptions, Release, Sqlite, SqliteOptions, Store, Templates,
 };
 use orx_testkit::make::{failed, name, outcome, request};
 use orx_testkit::servers::TestDatabase;
@@ -35,6 +35,7 @@ async fn a_sqlite_file_of_the_first_release_is_migrated_with_its_content() {
     let open = || Sqlite::open(SqliteOptions::new(&path), LATER).expect("migrated");
     content_is_unchanged(Arc::new(open())).await;
     // Opens the migrated file again.
+    causes_are_assigned(&open()).await;
     work_continues(Arc::new(open())).await;
 }
 
@@ -44,7 +45,38 @@ async fn a_postgres_database_of_the_first_release_is_migrated_with_its_content()
     database.run(include_str!("released/postgres.sql")).await;
     let open = || Postgres::open(PostgresOptions::new(database.url()), LATER);
     content_is_unchanged(Arc::new(open().await.expect("migrated"))).await;
+    causes_are_assigned(&open().await.expect("migrated")).await;
     work_continues(Arc::new(open().await.expect("migrated"))).await;
+}
+
+/// The leader computes the causes of dead letters of before.
+async fn causes_are_assigned(store: &dyn Store) {
+    let causes =
+        || store.causes(CausesRequest { filter: Filter::default(), after: None, limit: 9 }, LATER);
+    assert_eq!(causes().await.expect("causes").rows, []);
+    let node = Incarnation(7);
+    let request = LeadRequest { node, ttl: Duration::from_secs(3_600), above: 0 };
+    let Lead::Leading(term) = store.lead(request, LATER).await.expect("an answer") else {
+        panic!("another node leads");
+    };
+    let all = ListRequest { filter: Filter::default(), oldest_first: true, after: None, limit: 9 };
+    let letters = store.dead_letters(all, LATER).await.expect("dead letters").rows;
+    let letter = letters.first().expect("a dead letter");
+    let cause = Cause::of(&letter.job).expect("a cause");
+    // Before that the filter finds them too.
+    let of_cause = format!("cause:{}", cause.id);
+    let filter = Filter::parse(&of_cause, LATER, &UtcClock).expect("a filter");
+    let request = ListRequest { filter, oldest_first: true, after: None, limit: 9 };
+    let found = store.dead_letters(request, LATER).await.expect("dead letters").rows;
+    assert!(found.iter().any(|found| found.job.id == letter.job.id));
+    let assigned = store.assign_causes(9, term).await.expect("assigned");
+    assert_eq!(assigned, letters.len() as u64);
+    assert_eq!(store.assign_causes(9, term).await.expect("assigned"), 0);
+    let rows = causes().await.expect("causes").rows;
+    assert_eq!(rows.iter().map(|row| row.count).sum::<u64>(), assigned);
+    let row = rows.iter().find(|row| row.id == cause.id).expect("its cause");
+    assert_eq!((row.text.as_str(), row.first), (cause.text.as_str(), letter.at));
+    assert!(store.step_down(term).await.is_ok());
 }
 
 /// More runs in the table of the first release: 20 waits for 8 and cancels it; 21 waits for 15, which was

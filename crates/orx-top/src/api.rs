@@ -11,10 +11,10 @@ use orx_model::schedule::wire::{
 };
 use orx_model::wire::live::LiveEvent;
 use orx_model::wire::{
-    AuditPage, AuditQuery, ChangeAnswer, ChangeRequest, ClusterStatus, DeadLetterPage, JobDetail,
-    JobPage, ListQuery, LogEvent, NodeDrainAnswer, NodeDrainRequest, OperationRequest,
-    OperationView, QueueList, QueueOrder, QueueView, WorkerDetail, WorkerList, WorkersOrderAnswer,
-    WorkersOrderRequest,
+    AuditPage, AuditQuery, CausePage, CausesQuery, ChangeAnswer, ChangeRequest, ClusterStatus,
+    DeadLetterPage, JobDetail, JobPage, ListQuery, LogEvent, NodeDrainAnswer, NodeDrainRequest,
+    OperationRequest, OperationView, QueueList, QueueOrder, QueueView, WorkerDetail, WorkerList,
+    WorkersOrderAnswer, WorkersOrderRequest,
 };
 use orx_model::{JobId, Name, OperationId};
 use serde::{Deserialize, Serialize};
@@ -46,6 +46,10 @@ pub enum Request {
     Slots(Name, SlotsQuery),
     /// A page of dead letters.
     DeadLetters(ListQuery),
+    /// A page of the causes of dead letters.
+    Causes(CausesQuery),
+    /// One job, once it has ended.
+    AwaitJob(JobId),
     /// Cancels jobs.
     Cancel(ChangeRequest),
     /// Retries jobs that have ended.
@@ -100,7 +104,9 @@ impl Request {
             | Self::Schedules(_)
             | Self::Slots(..)
             | Self::Operation(_)
-            | Self::DeadLetters(_) => false,
+            | Self::DeadLetters(_)
+            | Self::Causes(_)
+            | Self::AwaitJob(_) => false,
             Self::Cancel(change)
             | Self::Retry(change)
             | Self::RetryDead(change)
@@ -143,6 +149,10 @@ pub enum Answer {
     Slots(SlotPage),
     /// To [`Request::DeadLetters`].
     DeadLetters(DeadLetterPage),
+    /// To [`Request::Causes`].
+    Causes(CausePage),
+    /// To [`Request::AwaitJob`].
+    Ended(Box<orx_model::Job>),
     /// To a change of jobs or dead letters.
     Changed(ChangeAnswer),
     /// To [`Request::StartOperation`] and [`Request::Operation`].

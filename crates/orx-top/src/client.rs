@@ -53,6 +53,10 @@ impl ClientCommands {
             Request::Slots(id, query) => {
                 Answer::Slots(client.schedule_slots(id.as_str(), query).await?)
             }
+            Request::Causes(query) => Answer::Causes(client.causes(query).await?),
+            Request::AwaitJob(id) => {
+                Answer::Ended(Box::new(client.wait(&id.to_string(), None, |_| {}).await?))
+            }
             Request::DeadLetters(query) => Answer::DeadLetters(client.dead_letters(query).await?),
             Request::Cancel(change) => Answer::Changed(client.cancel(change).await?),
             Request::Retry(change) => Answer::Changed(client.retry(change).await?),

@@ -6,12 +6,12 @@ use std::time::Duration;
 use orx_model::job::{DeadReason, Progress};
 use orx_model::time::UtcClock;
 use orx_model::wire::{
-    ClusterStatus, DeadLetter, JobDetail, JobPage, NodeView, QueueList, QueueView, StatusCounts,
-    WorkerList, WorkerView,
+    CauseGroup, CausePage, ClusterStatus, DeadLetter, JobDetail, JobPage, NodeView, QueueList,
+    QueueView, StatusCounts, WorkerList, WorkerView,
 };
 use orx_model::{
-    Capabilities, Incarnation, Job, JobId, JobSpec, JobState, JobStatus, JobSummary, LiveAttempt,
-    Name, Timestamp,
+    Capabilities, CauseId, Incarnation, Job, JobId, JobSpec, JobState, JobStatus, JobSummary,
+    LiveAttempt, Name, Timestamp,
 };
 
 use crate::keys::Keymap;
@@ -95,7 +95,26 @@ fn failed(id: i64, error: &str, age_s: u64) -> Job {
 
 pub(crate) fn letter(id: i64, error: &str) -> DeadLetter {
     let job = summary_of(failed(id, error, 120));
-    DeadLetter { job, reason: DeadReason::Exhausted, at: now() }
+    DeadLetter { job, reason: DeadReason::Exhausted, at: now(), cause_id: None, cause: None }
+}
+
+pub(crate) fn causes() -> CausePage {
+    let cause = |id, cause: &str, count, queue: &str, sample| CauseGroup {
+        cause_id: CauseId(id),
+        cause: cause.to_owned(),
+        name: name("video.process"),
+        count,
+        reasons: vec![DeadReason::Exhausted],
+        queues: vec![name(queue)],
+        first: now().saturating_sub(Duration::from_secs(86_400)),
+        last: now().saturating_sub(Duration::from_secs(120)),
+        sample: JobId(sample),
+    };
+    let causes = vec![
+        cause(0x9c1f, "exit 1: moov atom not found", 39, "media", 14_231),
+        cause(0x7a02, "signal 9", 2, "default", 14_102),
+    ];
+    CausePage { v: 1, causes, next: None }
 }
 
 pub(crate) fn jobs() -> JobPage {

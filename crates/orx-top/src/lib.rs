@@ -7,7 +7,6 @@
 
 mod ansi;
 mod api;
-mod causes;
 mod client;
 mod columns;
 mod events;

@@ -22,7 +22,7 @@ async fn every_route_requires_a_token_and_its_scope() {
                                   "job":{"command":{"argv":["true"]}}}}"#;
     let backfill = r#"{"from":"2001-01-01T00:00:00Z","to":"2001-01-01T00:00:00Z"}"#;
     // In this order, so that each finds the schedule.
-    let table: [(Method, &str, &str, &[&str]); 34] = [
+    let table: [(Method, &str, &str, &[&str]); 35] = [
         (Method::PUT, "/api/v1/schedules/daily", put_command, &["admin"]),
         (Method::POST, "/api/v1/schedules/daily/trigger", "{}", &["admin"]),
         (Method::POST, "/api/v1/schedules/daily/backfill", backfill, &["admin"]),
@@ -62,6 +62,7 @@ async fn every_route_requires_a_token_and_its_scope() {
         (Method::GET, "/admin/v1/queues", "", &["read", "admin"]),
         (Method::GET, "/admin/v1/queues/default", "", &["read", "admin"]),
         (Method::GET, "/admin/v1/dead-letters", "", &["read", "admin"]),
+        (Method::GET, "/admin/v1/dead-letters/causes", "", &["read", "admin"]),
         (Method::POST, "/admin/v1/dead-letters/retry", r#"{"ids":[1]}"#, &["admin"]),
         (Method::POST, "/admin/v1/dead-letters/delete", r#"{"ids":[1]}"#, &["admin"]),
         (Method::GET, "/admin/v1/workers", "", &["read", "admin"]),

@@ -9,7 +9,7 @@ use orx_model::wire::path;
 use orx_testkit::make::NOW;
 use serde_json::{Value, json};
 
-use crate::server::{call, finish, server};
+use crate::server::{call, fail, finish, server};
 
 #[tokio::test]
 async fn pages_go_to_the_end_without_loss_or_repeat_while_jobs_come() {
@@ -139,6 +139,55 @@ async fn a_change_answers_what_changed_for_each_job() {
 }
 
 #[tokio::test]
+async fn dead_letters_are_counted_and_selected_by_cause() {
+    let server = server().await;
+    for error in [
+        "gone",
+        "no answer of db://me:sesame@host, try 7",
+        "no answer of db://me:sesame@host, try 12",
+    ] {
+        let queue = if error == "gone" { "mail" } else { "work" };
+        let job = json!({"name": "work", "queue": queue, "retries": 0});
+        let (_, job) = server.post(path::JOBS, job).await;
+        fail(&server, job["id"].as_i64().expect("an id"), error).await;
+    }
+    let causes = async |query: &str| {
+        let (status, page) = server.get(&format!("{}{query}", path::DEAD_LETTERS_CAUSES)).await;
+        assert_eq!(status, 200, "{page}");
+        page
+    };
+    let all = causes("").await;
+    let seen = |page: &Value| {
+        let groups = page["causes"].as_array().expect("causes").iter();
+        groups.map(|it| (it["count"].as_u64(), it["cause"].clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        seen(&all),
+        [(Some(2), json!("no answer of db://***@host, try #")), (Some(1), json!("gone"))]
+    );
+    let most = &all["causes"][0];
+    assert_eq!((&most["reasons"], &most["sample"]), (&json!(["exhausted"]), &json!(3)));
+    let first = causes("?limit=1").await;
+    let rest = causes(&format!("?limit=1&cursor={}", first["next"].as_str().expect("more"))).await;
+    assert_eq!((seen(&rest), &rest["next"]), (vec![(Some(1), json!("gone"))], &Value::Null));
+    assert_eq!(seen(&causes("?filter=queue:mail").await), [(Some(1), json!("gone"))]);
+    for wrong in ["?cursor=1", "?cursor=%2B1.0000000000000001", "?limit=0", "?filter=cause:x"] {
+        let (status, problem) = server.get(&format!("{}{wrong}", path::DEAD_LETTERS_CAUSES)).await;
+        assert_eq!((status, &problem["code"]), (400, &json!("bad_request")), "{wrong}");
+    }
+    let of_cause = format!("cause:{}", most["cause_id"].as_str().expect("an id"));
+    let (_, list) = server.get(&format!("{}?filter={of_cause}", path::DEAD_LETTERS)).await;
+    let letters = list["dead_letters"].as_array().expect("dead letters");
+    assert_eq!(letters.len(), 2);
+    assert!(
+        letters.iter().all(|it| it["cause_id"] == most["cause_id"] && it["cause"] == most["cause"])
+    );
+    let (_, retried) = server.post(path::DEAD_LETTERS_RETRY, json!({"filter": of_cause})).await;
+    assert_eq!(retried["affected"], 2);
+    assert_eq!(seen(&causes("").await), [(Some(1), json!("gone"))]);
+}
+
+#[tokio::test]
 async fn dead_letters_are_listed_retried_and_deleted() {
     let server = server().await;
     for _ in 0..2 {
@@ -150,6 +199,14 @@ async fn dead_letters_are_listed_retried_and_deleted() {
     assert_eq!(list["dead_letters"][0]["reason"], "exhausted");
     let (_, retried) = server.post(path::DEAD_LETTERS_RETRY, json!({"ids": [1]})).await;
     assert_eq!(retried["affected"], 1);
+    // It is none any more.
+    let (_, again) = server.post(path::DEAD_LETTERS_RETRY, json!({"ids": [9, 1]})).await;
+    let changes = again["jobs"].as_array().expect("jobs").iter();
+    assert_eq!(
+        changes.map(|it| (&it["id"], &it["change"])).collect::<Vec<_>>(),
+        [(&json!(9), &json!("not_found")), (&json!(1), &json!("not_in_state"))]
+    );
+    assert_eq!(again["affected"], 0);
     let (_, deleted) = server.post(path::DEAD_LETTERS_DELETE, json!({"filter": "id>0"})).await;
     assert_eq!(deleted["affected"], 1);
     let (_, list) = server.get(path::DEAD_LETTERS).await;

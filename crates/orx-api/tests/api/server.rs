@@ -11,7 +11,7 @@ use orx_api::router;
 use orx_control::Scope;
 use orx_model::event::{Event, KnownEvent};
 use orx_model::wire::path;
-use orx_model::{Incarnation, JobId};
+use orx_model::{Incarnation, JobId, Outcome};
 use orx_store::{Lead, LeadRequest, Memory, Store};
 use orx_testkit::make::{NOW, at, control_panel, failed, outcome, request, succeeded};
 use orx_transport::Wakeups;
@@ -97,6 +97,17 @@ pub(crate) async fn read(response: Response) -> (u16, Value) {
 
 /// Claims a job and ends it, as a leader and a worker do.
 pub(crate) async fn finish(server: &Server, id: i64, ok: bool) {
+    end(server, outcome(JobId(id), id as u128, if ok { succeeded() } else { failed() })).await;
+}
+
+/// Claims a job and ends it with this error.
+pub(crate) async fn fail(server: &Server, id: i64, error: &str) {
+    let error = Some(error.to_owned());
+    end(server, Outcome { error, ..outcome(JobId(id), id as u128, failed()) }).await;
+}
+
+async fn end(server: &Server, outcome: Outcome) {
+    let id = outcome.job.0;
     let lead = LeadRequest { node: Incarnation(1), ttl: Duration::from_secs(60), above: 0 };
     let Lead::Leading(term) = server.store_dyn().lead(lead, NOW).await.expect("an answer") else {
         panic!("another leads")
@@ -104,9 +115,7 @@ pub(crate) async fn finish(server: &Server, id: i64, ok: bool) {
     let claimed = server.store_dyn().claim_ready(vec![request(1, id as u128, 1)], term, at(1));
     let claimed = claimed.await.expect("claim");
     assert_eq!(claimed.claimed[0].dispatch.job, JobId(id));
-    let kind = if ok { succeeded() } else { failed() };
-    let outcomes = vec![outcome(JobId(id), id as u128, kind)];
-    let recorded = server.store_dyn().record_outcomes(outcomes, vec![0.5], at(2)).await;
+    let recorded = server.store_dyn().record_outcomes(vec![outcome], vec![0.5], at(2)).await;
     assert_eq!(recorded.expect("recorded").len(), 1);
     server.changed(id);
 }

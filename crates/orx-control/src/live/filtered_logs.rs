@@ -172,11 +172,10 @@ impl FilteredLogReader {
                 continue;
             };
             for event in &events {
-                match event.event.known() {
-                    Some(KnownEvent::JobLogGrew { job } | KnownEvent::JobChanged { job }) => {
-                        skipped += u64::from(!self.add(job.id));
-                    }
-                    _ => {}
+                if let Some(KnownEvent::JobLogGrew { job } | KnownEvent::JobChanged { job }) =
+                    event.event.known()
+                {
+                    skipped += u64::from(!self.add(job.id));
                 }
             }
         }

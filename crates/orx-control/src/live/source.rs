@@ -120,8 +120,8 @@ impl TopicSource {
                 let count = panel.store().dead_letter_count(DEAD_LETTERS_MAX).await;
                 let count = count.map_err(store_problem)?;
                 let before = known.replace(count);
-                // At the limit the number says nothing about a change.
-                let same = before == Some(count) && count < DEAD_LETTERS_MAX;
+                // At the limit, or after as many retries as failures, the number says nothing about a change.
+                let same = before == Some(count) && count < DEAD_LETTERS_MAX && !changes.dead;
                 if before.is_none() || same {
                     return Ok((None, Vec::new()));
                 }

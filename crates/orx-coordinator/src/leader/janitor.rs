@@ -1,4 +1,5 @@
-//! Deletes old jobs, logs, ledger rows, keys, operations, tokens and nodes, in small transactions with pauses between.
+//! Deletes old jobs, logs, ledger rows, keys, operations, tokens and nodes, and computes missing causes of dead
+//! letters, in small transactions with pauses between.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,8 @@ use crate::leader::{is_over, pause};
 const PRUNE_MOST: u32 = 500;
 /// Chunks of logs deleted in one transaction.
 const PRUNE_CHUNKS: u32 = 1_000;
+/// Dead letters whose causes are computed in one transaction.
+const CAUSES_MOST: u32 = 1_000;
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 /// Pause between two transactions, in which other calls reach the store.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -44,8 +47,26 @@ impl Janitor {
     /// The store refuses the term, or can be used no longer.
     pub(crate) async fn run(self, over: CancellationToken) -> Result<()> {
         while !over.is_cancelled() {
+            self.assign_causes(&over).await?;
             pause(&over, PRUNE_EVERY).await;
             self.delete_old(&over).await?;
+        }
+        Ok(())
+    }
+
+    /// Computes the causes of dead letters of before an upgrade, and of those that a node of an older version
+    /// recorded.
+    async fn assign_causes(&self, over: &CancellationToken) -> Result<()> {
+        while !over.is_cancelled() {
+            match self.context.store.assign_causes(CAUSES_MOST, self.term).await {
+                Ok(found) if found == u64::from(CAUSES_MOST) => pause(over, PAUSE).await,
+                Ok(_) => break,
+                Err(error) if is_over(&error) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%error, "could not compute the causes of dead letters");
+                    break;
+                }
+            }
         }
         Ok(())
     }

@@ -481,7 +481,9 @@ slow!(Operations {
 slow!(DeadLetters {
     fn dead_letters(request: ListRequest, now: Timestamp) -> Page<DeadLetterRow>;
     fn dead_letter_count(most: u64) -> u64;
+    fn causes(request: CausesRequest, now: Timestamp) -> CausesPage;
     fn delete_dead_letters(ids: Vec<JobId>) -> Vec<bool>;
+    led fn assign_causes(limit: u32; ) -> u64;
 });
 
 slow!(Tokens {

@@ -216,6 +216,8 @@ pass!(Leases {
 pass!(DeadLetters {
     fn dead_letters(request: ListRequest, now: Timestamp) -> Page<DeadLetterRow>;
     fn dead_letter_count(most: u64) -> u64;
+    fn causes(request: CausesRequest, now: Timestamp) -> CausesPage;
+    fn assign_causes(limit: u32, term: Term) -> u64;
     fn delete_dead_letters(ids: Vec<JobId>) -> Vec<bool>;
 });
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
+use crate::cause::{Cause, CauseId};
 use crate::job::{JobSummary, Json};
 use crate::policy::Priority;
 use crate::status::JobStatus;
@@ -16,6 +17,8 @@ pub enum Test {
     Status(BTreeSet<JobStatus>),
     /// Of one of these priorities.
     Priority(BTreeSet<Priority>),
+    /// A dead letter of one of these causes.
+    Cause(BTreeSet<CauseId>),
     /// One of the patterns matches this text.
     Text(Field, Vec<Pattern>),
     /// This number compares so.
@@ -153,6 +156,7 @@ impl Test {
         match self {
             Self::Status(statuses) => statuses.contains(&job.state.status),
             Self::Priority(priorities) => priorities.contains(&job.spec.priority),
+            Self::Cause(causes) => Cause::of(job).is_some_and(|cause| causes.contains(&cause.id)),
             Self::Text(field, patterns) => field
                 .of(job, args)
                 .is_some_and(|text| patterns.iter().any(|pattern| pattern.matches(&text))),

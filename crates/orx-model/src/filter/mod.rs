@@ -2,7 +2,7 @@
 //!
 //! `status:failed,timedout queue:media name:video.* age>10m attempts>=2 tag.tenant:acme -worker:w3
 //! since:2h text`: a space is AND, a comma OR, `-` in front negates, quotes include spaces, `*` is the
-//! only wildcard. A bare word searches id, name, key, tag values and error.
+//! only wildcard. A bare word searches id, name, key, tag values and error. `cause:ID` selects dead letters.
 
 mod condition;
 mod word;
@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 
+use crate::cause::CauseId;
 use crate::job::{JobSummary, Json};
 use crate::status::JobStatus;
 use crate::time::{Timestamp, WallClock, format_exact};
@@ -94,6 +95,16 @@ impl Filter {
         self.terms.iter().all(|term| term.test.holds(job, args, now) != term.negated)
     }
 
+    /// The only causes of dead letters that can match; `None` where the filter does not limit them.
+    #[must_use]
+    pub fn causes(&self) -> Option<BTreeSet<CauseId>> {
+        let limits = self.terms.iter().filter_map(|term| match &term.test {
+            Test::Cause(causes) if !term.negated => Some(causes.clone()),
+            _ => None,
+        });
+        limits.reduce(|all, causes| &all & &causes)
+    }
+
     /// Whether a term depends on the args of a job.
     #[must_use]
     pub fn needs_args(&self) -> bool {
@@ -134,6 +145,10 @@ impl fmt::Display for Filter {
                 Test::Status(all) => write!(f, "status:{}", join(all.iter().map(|s| s.as_str())))?,
                 Test::Priority(all) => {
                     write!(f, "priority:{}", join(all.iter().map(|p| p.as_str())))?;
+                }
+                Test::Cause(all) => {
+                    let ids: Vec<String> = all.iter().map(ToString::to_string).collect();
+                    write!(f, "cause:{}", ids.join(","))?;
                 }
                 Test::Text(field, patterns) => {
                     let quoted = patterns.iter().map(|pattern| format!("\"{}\"", pattern.0));
@@ -199,6 +214,19 @@ mod tests {
         for input in ["age>x", "name>a", "error:\"open", "status:", "name:", "-"] {
             assert!(parse(input).is_err(), "{input}");
         }
+    }
+
+    #[test]
+    fn a_cause_selects_dead_letters_and_reads_back() {
+        let filter = parse("cause:9c1f3ab27704d1e8,0000000000000001").expect("a filter");
+        assert_eq!(filter.causes().map(|all| all.len()), Some(2));
+        assert_eq!(parse(&filter.to_string()), Ok(filter));
+        let both = parse("cause:0000000000000001 cause:0000000000000002").expect("a filter");
+        assert_eq!(both.causes().map(|all| all.len()), Some(0));
+        assert_eq!(parse("-cause:0000000000000001").expect("a filter").causes(), None);
+        let error = parse("cause:oom").expect_err("no id");
+        assert!(error.message.contains("expected the id of a cause"), "{error}");
+        assert!(error.hint.is_some_and(|hint| hint.contains("orx dlq top")));
     }
 
     #[test]

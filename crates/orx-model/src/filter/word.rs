@@ -9,10 +9,10 @@ use crate::status::JobStatus;
 use crate::text::nearest;
 use crate::time::{Timestamp, Toward, WallClock, parse_duration, parse_time};
 
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 22] = [
     "id", "status", "name", "queue", "priority", "worker", "schedule", "key", "corr", "error",
-    "attempts", "age", "waited", "took", "since", "until", "by", "tag.NAME", "arg.NAME", "tag",
-    "arg",
+    "cause", "attempts", "age", "waited", "took", "since", "until", "by", "tag.NAME", "arg.NAME",
+    "tag", "arg",
 ];
 
 /// A word of the input, split at its operator.
@@ -142,6 +142,16 @@ impl Word {
                 self.only_equals()?;
                 return Ok(self.maybe_not(Test::Priority(priorities.into_iter().collect())));
             }
+            "cause" => {
+                self.only_equals()?;
+                let each = |value: &String| {
+                    let hint = "`orx dlq top` lists the causes of dead letters with their ids";
+                    let wrong = |_| self.wrong_value("the id of a cause", Some(hint.to_owned()));
+                    value.parse().map_err(wrong)
+                };
+                let causes = self.values.iter().map(each).collect::<Result<_, _>>()?;
+                return Ok(self.maybe_not(Test::Cause(causes)));
+            }
             "id" => return Ok(term(self.number(CountField::Id)?)),
             "attempts" => return Ok(term(self.number(CountField::Attempts)?)),
             "age" => return Ok(term(self.span(Age::Age)?)),
@@ -163,7 +173,7 @@ impl Word {
                 _ => {
                     let shown: String = key.chars().take(40).collect();
                     let hint = nearest(key, KEYS).map_or_else(
-                        || format!("keys are {}", KEYS[..18].join(", ")),
+                        || format!("keys are {}", KEYS[..19].join(", ")),
                         |near| format!("did you mean `{near}`?"),
                     );
                     return Err(FilterError {

@@ -2,6 +2,7 @@
 //! durations `…_ms`, names snake_case; fields are added, never renamed within a version.
 
 mod audit;
+mod causes;
 mod changes;
 mod cluster;
 mod jobs;
@@ -15,6 +16,7 @@ mod queues;
 mod workers;
 
 pub use audit::{AuditAction, AuditEntry, AuditPage, AuditQuery};
+pub use causes::{CauseGroup, CausePage, CausesQuery};
 pub use changes::{Change, ChangeAnswer, ChangeRequest, Changed, Rest};
 pub use cluster::{
     ClockView, ClusterStatus, LinkKind, LinkView, NodeDrain, NodeDrainAnswer, NodeDrainRequest,

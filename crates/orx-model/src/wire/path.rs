@@ -34,6 +34,8 @@ pub const QUEUE_PAUSE: &str = "/admin/v1/queues/{queue}/pause";
 pub const QUEUE_RESUME: &str = "/admin/v1/queues/{queue}/resume";
 /// Dead letters, page by page.
 pub const DEAD_LETTERS: &str = "/admin/v1/dead-letters";
+/// Dead letters by cause.
+pub const DEAD_LETTERS_CAUSES: &str = "/admin/v1/dead-letters/causes";
 /// Retry dead letters.
 pub const DEAD_LETTERS_RETRY: &str = "/admin/v1/dead-letters/retry";
 /// Delete dead letters.

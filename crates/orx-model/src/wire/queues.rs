@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::cause::CauseId;
 use crate::ids::Name;
 use crate::job::{DeadReason, JobSummary};
 use crate::schedule::wire::PauseView;
@@ -107,6 +108,12 @@ pub struct DeadLetter {
     pub reason: DeadReason,
     /// When it became a dead letter.
     pub at: Timestamp,
+    /// Names its cause in a filter: `cause:ID`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause_id: Option<CauseId>,
+    /// Its cause: the error, with `#` for what varies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
 }
 
 /// A page of dead letters.

@@ -3,8 +3,11 @@
 use async_trait::async_trait;
 use orx_model::{JobId, JobSummary, Timestamp};
 
-use super::Memory;
-use crate::{DeadLetterRow, DeadLetters, ListRequest, Page, Result};
+use super::{Memory, matches};
+use crate::cause_groups::CauseGroups;
+use crate::{
+    CausesPage, CausesRequest, DeadLetterRow, DeadLetters, ListRequest, Page, Result, Term,
+};
 
 #[async_trait]
 impl DeadLetters for Memory {
@@ -24,6 +27,23 @@ impl DeadLetters for Memory {
 
     async fn dead_letter_count(&self, most: u64) -> Result<u64> {
         Ok((self.state()?.dead.len() as u64).min(most))
+    }
+
+    async fn causes(&self, request: CausesRequest, now: Timestamp) -> Result<CausesPage> {
+        let state = self.state()?;
+        let mut groups = CauseGroups::default();
+        for (id, (reason, at)) in &state.dead {
+            let job = state.view(*id).filter(|job| matches(&request.filter, job, now));
+            if let Some(job) = job {
+                groups.add(&DeadLetterRow { job: job.into(), reason: *reason, at: *at });
+            }
+        }
+        Ok(groups.page(&request))
+    }
+
+    /// This store computes causes as it reads them.
+    async fn assign_causes(&self, _: u32, term: Term) -> Result<u64> {
+        self.state()?.leads(term).map(|()| 0)
     }
 
     async fn delete_dead_letters(&self, ids: Vec<JobId>) -> Result<Vec<bool>> {

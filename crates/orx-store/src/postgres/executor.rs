@@ -240,6 +240,9 @@ impl PgBudget {
     pub(super) async fn sum_counts(&self) -> DbResult<()> {
         let values = [("rows", sql::int(SUM_ROWS))];
         let statement = sql::fill(include_str!("sum_counts.sql"), values);
+        self.rows(MessageKind::Unsynced, statement).await?;
+        let values = [("rows", sql::int(SUM_ROWS))];
+        let statement = sql::fill(include_str!("sum_cause_counts.sql"), values);
         self.rows(MessageKind::Unsynced, statement).await.map(drop)
     }
 

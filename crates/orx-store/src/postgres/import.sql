@@ -7,11 +7,11 @@ input as materialized (
                          :workers, :worker_names, :epochs, :claimed_ats, :started_ats, :percents,
                          :progress, :cancel_ats, :cancel_reasons, :cancel_bys, :finished_ats,
                          :last_started_ats, :last_workers, :last_errors, :last_codes,
-                         :last_signals, :dead, :dead_ats, :keys, :hashes, :specs, :heads, :terms, :results)
+                         :last_signals, :dead, :dead_ats, :causes, :keys, :hashes, :specs, :heads, :terms, :results)
     as t(id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, priority_rank, attempt,
          failed, lost, server_lost, returned, execution, worker, worker_name, epoch, claimed_at, started_at,
          percent, progress, cancel_at, cancel_reason, cancel_by, finished_at, last_started_at,
-         last_worker, last_error, last_exit_code, last_exit_signal, dead, dead_at, key, hash, spec,
+         last_worker, last_error, last_exit_code, last_exit_signal, dead, dead_at, cause, key, hash, spec,
          head, terms, result)
 ),
 new as (
@@ -19,11 +19,11 @@ new as (
         (id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, priority_rank, attempt,
          failed, lost, server_lost, returned, execution, worker, worker_name, epoch, claimed_at, started_at,
          percent, progress, cancel_at, cancel_reason, cancel_by, finished_at, last_started_at,
-         last_worker, last_error, last_exit_code, last_exit_signal, dead, dead_at)
+         last_worker, last_error, last_exit_code, last_exit_signal, dead, dead_at, cause)
     select id, lane, run_at, expire_at, created_at, deadline, timeout_ms, status, priority_rank, attempt,
            failed, lost, server_lost, returned, execution, worker, worker_name, epoch, claimed_at, started_at,
            percent, progress, cancel_at, cancel_reason, cancel_by, finished_at, last_started_at,
-           last_worker, last_error, last_exit_code, last_exit_signal, dead, dead_at
+           last_worker, last_error, last_exit_code, last_exit_signal, dead, dead_at, cause
     from input, l order by id
     on conflict do nothing
     returning id
@@ -65,6 +65,12 @@ counted as (
     select n.queue, i.status, count(*)
     from input i join new using (id) join lanes n on n.id = i.lane
     group by 1, 2
+),
+letters as (
+    insert into cause_counts (cause, lane, reason, letters)
+    select i.cause, i.lane, i.dead, count(*) from input i join new using (id)
+    where i.cause is not null
+    group by 1, 2, 3
 ),
 -- Does not touch the sequence if no job is new.
 skipped as (

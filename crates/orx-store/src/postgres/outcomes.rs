@@ -7,7 +7,8 @@ use orx_model::job::AttemptCounts;
 use orx_model::message::{ExecutionProgress, Started};
 use orx_model::outcome::{RetryInputs, resolve_outcome};
 use orx_model::{
-    ExecutionId, JobEvent, JobId, JobStatus, Outcome, OutcomeKind, RetryPolicy, Timestamp, next,
+    Cause, CauseId, ExecutionId, JobEvent, JobId, JobStatus, Name, Outcome, OutcomeKind,
+    RetryPolicy, Timestamp, next,
 };
 
 use super::db_error::{DbError, DbResult};
@@ -72,6 +73,7 @@ impl Part for Record {
 struct TransitionInputs {
     status: JobStatus,
     execution: Option<ExecutionId>,
+    name: Name,
     inputs: RetryInputs,
 }
 
@@ -88,7 +90,7 @@ struct EndColumns<'o> {
 struct Decided {
     was: RetryInputs,
     ends: AttemptCounts,
-    dead: Option<&'static str>,
+    dead: Option<(&'static str, CauseId)>,
 }
 
 impl PgBudget {
@@ -175,7 +177,7 @@ impl PgBudget {
             let execution = row.optional_id(2)?.map(ExecutionId);
             seen.insert(
                 row.job(0)?,
-                TransitionInputs { status: row.status(1)?, execution, inputs },
+                TransitionInputs { status: row.status(1)?, execution, name: policy.name, inputs },
             );
         }
         Ok(seen)
@@ -255,7 +257,7 @@ impl<'o> EndColumns<'o> {
         let live = seen
             .get(&outcome.job)
             .filter(|seen| seen.execution == Some(outcome.execution) && seen.status.is_live());
-        let Some(TransitionInputs { status, inputs, .. }) = live else {
+        let Some(TransitionInputs { status, name, inputs, .. }) = live else {
             // Stale: impossible counts keep the statement from recording it, and it returns the job's status.
             let none = AttemptCounts { failed: u32::MAX, ..AttemptCounts::default() };
             let was = RetryInputs {
@@ -278,7 +280,10 @@ impl<'o> EndColumns<'o> {
             decided: Some(Decided {
                 was: *inputs,
                 ends: resolved.ends,
-                dead: resolved.dead.map(|reason| reason.as_str()),
+                dead: resolved.dead.map(|reason| {
+                    let error = outcome.error.as_deref().map(capped);
+                    (reason.as_str(), Cause::new(name, error, reason).id)
+                }),
             }),
         })
     }
@@ -333,8 +338,9 @@ fn statement(endings: &[EndColumns<'_>], term: Option<Term>) -> Statement {
         ("errors", sql::texts(endings.iter().map(EndColumns::error))),
         ("codes", sql::ints(exits().map(|(code, _)| code.map(i64::from)))),
         ("signals", sql::ints(exits().map(|(_, signal)| signal.map(i64::from)))),
-        ("dead", sql::texts(endings.iter().map(dead))),
+        ("dead", sql::texts(endings.iter().map(|it| dead(it).map(|(reason, _)| reason)))),
         ("dead_ats", sql::ints(endings.iter().map(dead_at))),
+        ("causes", sql::ints(endings.iter().map(|it| dead(it).map(|(_, id)| id.to_signed())))),
         ("outcomes", sql::texts(outcomes().map(|outcome| outcome.kind.status().as_str()))),
         ("ended_ats", sql::ints(pending().map(|it| it.outcome.ended_at.min(it.now).as_millis()))),
         ("results", sql::texts(endings.iter().map(EndColumns::result))),

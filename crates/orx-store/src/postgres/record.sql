@@ -8,16 +8,16 @@ input as materialized (
     select * from unnest(:ords, :jobs, :executions, :statuses, :run_ats, :expire_ats, :failed,
                          :lost, :server_lost, :returned, :was_failed, :was_lost,
                          :was_server_lost, :was_returned, :was_cancelled,
-                         :started_ats, :errors, :codes, :signals, :dead, :dead_ats,
+                         :started_ats, :errors, :codes, :signals, :dead, :dead_ats, :causes,
                          :outcomes, :ended_ats, :results)
     as t(ord, job, execution, status, run_at, expire_at, failed, lost, server_lost, returned,
          was_failed, was_lost, was_server_lost, was_returned, was_cancelled, started_at, error, code, signal, dead,
-         dead_at, outcome, ended_at, result)
+         dead_at, cause, outcome, ended_at, result)
 ),
 locked as materialized (
     select j.id, j.lane, j.status, j.attempt, j.execution, j.worker, j.worker_name, j.epoch,
            j.claimed_at, j.started_at, j.failed, j.lost, j.server_lost, j.returned,
-           j.cancel_at is not null as cancelled
+           j.cancel_at is not null as cancelled, j.cause
     from jobs j, l
     where j.id = any(:jobs)
     order by j.id
@@ -25,7 +25,7 @@ locked as materialized (
 ),
 ended as materialized (
     select i.*, k.lane, k.status as was, k.attempt, k.worker, k.worker_name, k.epoch, k.claimed_at,
-           greatest(i.ended_at, k.claimed_at) as over_at,
+           k.cause as was_cause, greatest(i.ended_at, k.claimed_at) as over_at,
            case when coalesce(i.started_at, k.started_at) is not null then
                greatest(least(coalesce(i.started_at, k.started_at), i.ended_at), k.claimed_at)
            end as began_at
@@ -44,6 +44,7 @@ moved as (
         lost = coalesce(e.lost, j.lost),
         server_lost = coalesce(e.server_lost, j.server_lost),
         returned = coalesce(e.returned, j.returned),
+        cause = e.cause,
         :end_attempt,
         :clear_attempt
     from ended e
@@ -60,6 +61,15 @@ moves as (
 ),
 counted as (
     :count_moves
+),
+-- A live job has a cause only if a node of an older version retried it.
+letters as (
+    insert into cause_counts (cause, lane, reason, letters)
+    select m.cause, e.lane, m.reason, sum(m.letters)
+    from ended e
+    cross join lateral (values (e.was_cause, '', -1), (e.cause, e.dead, 1)) as m(cause, reason, letters)
+    where m.cause is not null
+    group by 1, 2, 3
 )
 select i.ord, e.ord is not null, k.status, k.execution = i.execution
 from l

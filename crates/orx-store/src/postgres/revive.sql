@@ -5,7 +5,7 @@
 with l as materialized (:settings),
 before as materialized (select j.id, j.ctid as place from jobs j where j.id = any(:jobs)),
 locked as materialized (
-    select j.id, j.lane, j.status, j.execution, j.worker, j.ctid = b.place as stood
+    select j.id, j.lane, j.status, j.execution, j.worker, j.cause, j.dead, j.ctid = b.place as stood
     from l cross join before b join jobs j on j.id = b.id
     order by j.id
     for no key update of j

@@ -59,13 +59,14 @@ const MANY_JOBS: &str = "
     insert into lanes (queue, handler, require) select 1, 'h' || n, '{}' from generate_series(1, 9) n;
     insert into jobs
         (id, lane, run_at, expire_at, created_at, deadline, status, priority_rank, finished_at,
-         execution, worker, dead, dead_at)
+         execution, worker, dead, dead_at, cause)
     select n, 1 + n % 9, n, case when s < 3 and n % 50 = 0 then n end, n, null, s, 2,
            case when s >= 5 then n end,
            case when s in (3, 4) then gen_random_uuid() end,
            case when s in (3, 4) then ('00000000-0000-0000-0000-00000000000' || n % 9)::uuid end,
            case when s = 6 and n % 2 = 0 then 'lost' end,
-           case when s = 6 and n % 2 = 0 then n end
+           case when s = 6 and n % 2 = 0 then n end,
+           case when s = 6 and n % 2 = 0 then n % 7 end
     from (
         select n, case when n % 100 < 60 then 5 when n % 100 < 90 then 1 when n % 100 < 95 then 2
                        when n % 100 < 97 then 4 else 6 end as s
@@ -220,7 +221,19 @@ async fn frequent_statements_read_an_index_in_its_order() {
     let few = || [("limit", sql::int(500))];
     let release = store.inner.release_statement(&[], term, NOW).expect("a statement");
     let [alike, one] = new_jobs_alike();
-    let cases: [(&str, Statement, &[&str]); 19] = [
+    let causes = [
+        ("every", sql::int(0)),
+        ("causes", sql::ints([1, 2])),
+        ("count", sql::int(i64::MAX)),
+        ("after", sql::int(i64::MIN)),
+        ("limit", sql::int(50)),
+    ];
+    let assign = [
+        ("lease", SqlValue::Lease(Some(term))),
+        ("jobs", sql::ints([1])),
+        ("causes", sql::ints([1])),
+    ];
+    let cases: [(&str, Statement, &[&str]); 21] = [
         ("enqueue", new_jobs(), &["keys_pkey"]),
         ("known", sql::fill(include_str!("known.sql"), known), &["keys_pkey", "jobs_pkey"]),
         (
@@ -258,6 +271,15 @@ async fn frequent_statements_read_an_index_in_its_order() {
             &["jobs_live"],
         ),
         ("enqueue alike", alike, &["Index Only Scan using keys_pkey"]),
+        (
+            "causes",
+            sql::fill(include_str!("causes.sql"), causes),
+            &[
+                "Index Only Scan Backward using jobs_cause on",
+                "Index Only Scan using jobs_cause_at",
+            ],
+        ),
+        ("assign causes", sql::fill(include_str!("assign_causes.sql"), assign), &["jobs_pkey"]),
         ("enqueue one", one, &["Index Only Scan using keys_pkey"]),
     ];
     // Without statistics of the tables, and with them.
@@ -294,7 +316,7 @@ async fn a_list_reads_the_jobs_of_its_filter_from_an_index_in_its_order() {
     let database = TestDatabase::new().await;
     let store = open(&database).await;
     database.run(MANY_JOBS).await;
-    let cases: [(&str, bool, &[&str]); 11] = [
+    let cases: [(&str, bool, &[&str]); 12] = [
         ("", false, &["jobs_pkey"]),
         ("status:completed", false, &["jobs_pkey"]),
         ("status:timed_out,cancelled", false, &["jobs_status"]),
@@ -306,6 +328,7 @@ async fn a_list_reads_the_jobs_of_its_filter_from_an_index_in_its_order() {
         ("status:running name:h1", false, &["jobs_status"]),
         ("", true, &["jobs_dead"]),
         ("name:h1", true, &["jobs_dead"]),
+        ("cause:0000000000000007", true, &["jobs_cause", "jobs_causeless"]),
     ];
     for analyze in [false, true] {
         if analyze {

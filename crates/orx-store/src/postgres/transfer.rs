@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use orx_model::job::{CancelRequest, Progress};
-use orx_model::{Attempt, Job, JobId, Lane, LiveAttempt};
+use orx_model::{Attempt, Cause, Job, JobId, Lane, LiveAttempt};
 
 use super::db_error::DbResult;
 use super::enqueue::spec_values;
@@ -236,6 +236,7 @@ fn statement(exports: &[JobExport], lanes: Vec<i64>) -> DbResult<Statement> {
         ("last_signals", sql::ints(exits().map(|(_, signal)| signal.map(i64::from)))),
         ("dead", sql::texts(exports.iter().map(|it| dead(it).map(|(why, _)| why.as_str())))),
         ("dead_ats", sql::ints(exports.iter().map(|it| dead(it).map(|(_, at)| at.as_millis())))),
+        ("causes", sql::ints(exports.iter().map(|it| dead(it).and(cause(&it.job))))),
         ("keys", sql::texts(jobs().map(|job| job.spec.key.as_deref()))),
         ("hashes", sql::texts(exports.iter().map(|export| export.key_hash.as_deref()))),
         ("results", sql::texts(jobs().map(|job| job.state.result.as_ref().map(|json| json.get())))),
@@ -255,6 +256,11 @@ fn statement(exports: &[JobExport], lanes: Vec<i64>) -> DbResult<Statement> {
     ];
     values.extend(spec_values(specs.iter().map(Some)));
     Ok(sql::fill(include_str!("import.sql"), values))
+}
+
+fn cause(job: &Job) -> Option<i64> {
+    let (name, error) = (&job.spec.name, job.state.error.as_deref());
+    job.state.dead.map(|reason| Cause::new(name, error, reason).id.to_signed())
 }
 
 fn progress_text(progress: &Progress) -> Option<&str> {

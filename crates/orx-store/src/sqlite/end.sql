@@ -14,6 +14,7 @@ UPDATE jobs SET
     last_exit_signal = ?12,
     dead = ?13,
     dead_at = ?14,
+    cause = ?16,
     server_lost = ?15,
     execution = NULL,
     worker = NULL,

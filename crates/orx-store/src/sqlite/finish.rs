@@ -1,7 +1,7 @@
 //! The end of a job's attempt or wait, whatever causes it: an outcome, a cancel, an expiry, a lost worker.
 
 use orx_model::job::{AttemptCounts, DeadReason};
-use orx_model::{AttemptStatus, JobEvent, JobId, JobStatus, Timestamp, next};
+use orx_model::{AttemptStatus, CauseId, JobEvent, JobId, JobStatus, Timestamp, next};
 use rusqlite::params;
 
 use super::db_error::DbResult;
@@ -34,8 +34,8 @@ pub(super) struct AttemptEnd<'a> {
     /// When the next attempt is due, if another follows.
     pub(super) run_at: Option<Timestamp>,
     pub(super) deadline: Option<Timestamp>,
-    /// The job becomes a dead letter, and when.
-    pub(super) dead: Option<(DeadReason, Timestamp)>,
+    /// The job becomes a dead letter: why, when, and of which cause.
+    pub(super) dead: Option<(DeadReason, Timestamp, CauseId)>,
 }
 
 /// Ends a job's attempt or wait at a time, and moves the job along the table of transitions. No other
@@ -84,9 +84,10 @@ pub(super) fn finish(
                 end.error,
                 end.exit_code,
                 end.exit_signal,
-                end.dead.map(|(reason, _)| reason.as_str()),
-                end.dead.map(|(_, at)| at.as_millis()),
+                end.dead.map(|(reason, ..)| reason.as_str()),
+                end.dead.map(|(_, at, _)| at.as_millis()),
                 end.ends.server_lost,
+                end.dead.map(|(.., cause)| cause.to_signed()),
             ])?;
         }
     }

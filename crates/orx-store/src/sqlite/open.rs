@@ -28,6 +28,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0012_priority_rank.sql"),
     include_str!("migrations/0013_node_drain.sql"),
     include_str!("migrations/0014_operations.sql"),
+    include_str!("migrations/0015_causes.sql"),
 ];
 pub(super) const SCHEMA: u32 = MIGRATIONS.len() as u32;
 

@@ -4,8 +4,8 @@ use orx_model::job::AttemptCounts;
 use orx_model::message::{ExecutionProgress, Started};
 use orx_model::outcome::{RetryInputs, resolve_outcome};
 use orx_model::{
-    ExecutionId, JobEvent, JobId, JobStatus, OnLost, Outcome, OutcomeKind, RetryPolicy, Timestamp,
-    next,
+    Cause, ExecutionId, JobEvent, JobId, JobStatus, OnLost, Outcome, OutcomeKind, RetryPolicy,
+    Timestamp, next,
 };
 use rusqlite::{OptionalExtension, params};
 
@@ -14,7 +14,7 @@ use super::finish::{AttemptEnd, Ending, finish};
 use super::row::{self, exit_columns, status_code};
 use super::writer::Tx;
 use crate::Recorded;
-use crate::codec::{Policy, capped, policy, span};
+use crate::codec::{capped, policy, span};
 
 /// The columns of a job that decide its next move.
 pub(super) struct JobSnapshot {
@@ -93,21 +93,22 @@ fn end(
 ) -> DbResult<Recorded> {
     let succeeded = matches!(outcome.kind, OutcomeKind::Succeeded { .. });
     // A success needs no policy, so its spec is not read.
-    let policy = if succeeded {
-        Policy { retry: RetryPolicy::default(), on_lost: OnLost::default() }
-    } else {
-        tx.conn
-            .prepare_cached("SELECT spec FROM specs WHERE job = ?1")?
-            .query_row([outcome.job.0], |row| {
-                Ok(policy(outcome.job, Some(row.get_ref(0)?.as_bytes()?)))
-            })
-            .optional()?
-            .unwrap_or_else(|| policy(outcome.job, None))
+    let policy = match succeeded {
+        true => None,
+        false => Some(
+            tx.conn
+                .prepare_cached("SELECT spec FROM specs WHERE job = ?1")?
+                .query_row([outcome.job.0], |row| {
+                    Ok(policy(outcome.job, Some(row.get_ref(0)?.as_bytes()?)))
+                })
+                .optional()?
+                .unwrap_or_else(|| policy(outcome.job, None)),
+        ),
     };
     let inputs = RetryInputs {
         ends: seen.ends,
-        retry: policy.retry,
-        on_lost: policy.on_lost,
+        retry: policy.as_ref().map_or_else(RetryPolicy::default, |policy| policy.retry),
+        on_lost: policy.as_ref().map_or_else(OnLost::default, |policy| policy.on_lost),
         deadline: seen.deadline,
         cancel_requested: seen.cancel_requested,
     };
@@ -129,7 +130,10 @@ fn end(
         ends: resolved.ends,
         run_at: resolved.run_at,
         deadline: seen.deadline,
-        dead: resolved.dead.map(|reason| (reason, now)),
+        dead: resolved
+            .dead
+            .zip(policy)
+            .map(|(reason, policy)| (reason, now, Cause::new(&policy.name, error, reason).id)),
     });
     let of = (seen.lane, seen.status);
     let status = finish(tx, outcome.job, of, resolved.event, ended_at, &ending)?;

@@ -16,5 +16,6 @@ UPDATE jobs SET
     last_exit_code = NULL,
     last_exit_signal = NULL,
     dead = NULL,
-    dead_at = NULL
+    dead_at = NULL,
+    cause = NULL
 WHERE id = ?1

@@ -1,7 +1,7 @@
 //! Exports and imports of jobs and keys, unchanged, and the home of the store.
 
 use async_trait::async_trait;
-use orx_model::{Job, JobId, Lane};
+use orx_model::{Cause, Job, JobId, Lane};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::db_error::DbResult;
@@ -147,6 +147,9 @@ fn insert(tx: &Tx<'_>, export: &JobExport, lane: i64) -> DbResult<()> {
         dead.map(|reason| reason.as_str()),
         millis(export.dead_at.filter(|_| dead.is_some())),
         job.state.ends.server_lost,
+        dead.map(|reason| {
+            Cause::new(&job.spec.name, job.state.error.as_deref(), reason).id.to_signed()
+        }),
     ])?;
     Ok(())
 }

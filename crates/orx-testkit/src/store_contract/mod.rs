@@ -5,6 +5,7 @@
 mod attempts;
 mod audit;
 mod cancels;
+mod causes;
 mod claims;
 mod clock;
 mod dead_letters;
@@ -32,6 +33,7 @@ use crate::make::{NOW, at, job, request};
 pub use attempts::*;
 pub use audit::*;
 pub use cancels::*;
+pub use causes::*;
 pub use claims::*;
 pub use clock::*;
 pub use dead_letters::*;
@@ -89,6 +91,10 @@ macro_rules! store_contract {
             progress_is_stored_with_the_live_attempt
             a_manual_retry_resets_the_counts_and_continues_the_numbers
             dead_letters_are_listed_newest_first_and_can_be_deleted
+            dead_letters_are_grouped_by_their_cause
+            equal_counts_of_causes_page_without_loss
+            counts_of_causes_follow_every_change
+            imported_dead_letters_are_counted_by_cause
             results_errors_and_exits_are_stored
             counts_follow_every_move
             lists_page_in_both_directions_without_loss

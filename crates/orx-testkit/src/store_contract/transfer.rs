@@ -80,7 +80,7 @@ pub async fn imported_jobs_continue_as_in_the_store_they_came_from(store: AStore
     store.import_keys(vec![key]).await.expect("in");
 }
 
-async fn carry(from: &AStore, to: &AStore) {
+pub(super) async fn carry(from: &AStore, to: &AStore) {
     let mut after = None;
     loop {
         let exports = from.export(after, 2).await.expect("read");

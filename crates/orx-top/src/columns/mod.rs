@@ -15,7 +15,7 @@ use ratatui::style::Style;
 
 use crate::look::Look;
 
-pub(crate) use records::{CAUSES, Cause, EVENTS, LETTERS, SCHEDULES, job_of, schedule_state};
+pub(crate) use records::{CAUSES, EVENTS, LETTERS, SCHEDULES, job_of, schedule_state};
 pub(crate) use workers::{
     ATTEMPTS, NODES, WORKER_ATTEMPTS, WORKERS, worker_handlers, worker_queues, worker_state,
 };

@@ -2,9 +2,10 @@
 
 use orx_model::event::EventBody;
 use orx_model::schedule::wire::{ScheduleState, ScheduleView};
-use orx_model::wire::DeadLetter;
+use orx_model::text::clean_line;
 use orx_model::wire::live::EventLine;
-use orx_model::{Incarnation, JobStatus, KnownEvent, Timestamp};
+use orx_model::wire::{CauseGroup, DeadLetter};
+use orx_model::{Incarnation, JobStatus, KnownEvent};
 use ratatui::style::Style;
 
 use super::workers::order_word;
@@ -66,27 +67,21 @@ pub(crate) fn job_of(schedule: &ScheduleView) -> String {
     }
 }
 
-/// Dead letters of one cause.
-pub(crate) struct Cause {
-    pub(crate) count: usize,
-    pub(crate) cause: String,
-    pub(crate) name: String,
-    pub(crate) queue: String,
-    pub(crate) last: Timestamp,
-    pub(crate) first: Timestamp,
-}
-
 /// Dead letters by cause.
-pub(crate) static CAUSES: &[Column<Cause>] = &[
-    column("COUNT", 6, 1, |cause: &Cause, _| count(cause.count as u64)).right(),
-    column("CAUSE", 20, 2, |cause: &Cause, context| {
-        styled(cause.cause.clone(), context.look.bad())
+pub(crate) static CAUSES: &[Column<CauseGroup>] = &[
+    column("COUNT", 6, 1, |cause: &CauseGroup, _| count(cause.count)).right(),
+    column("CAUSE", 20, 2, |cause: &CauseGroup, context| {
+        styled(clean_line(&cause.cause).into_owned(), context.look.bad())
     })
     .grows(4),
-    column("NAME", 14, 3, |cause: &Cause, _| foreign(&cause.name)).grows(1),
-    column("LAST", 7, 4, |cause: &Cause, context| plain(context.age(cause.last))).right(),
-    column("FIRST", 7, 5, |cause: &Cause, context| plain(context.age(cause.first))).right(),
-    column("QUEUE", 12, 6, |cause: &Cause, _| foreign(&cause.queue)),
+    column("NAME", 14, 3, |cause: &CauseGroup, _| foreign(cause.name.as_str())).grows(1),
+    column("LAST", 7, 4, |cause: &CauseGroup, context| plain(context.age(cause.last))).right(),
+    column("FIRST", 7, 5, |cause: &CauseGroup, context| plain(context.age(cause.first))).right(),
+    column("QUEUES", 12, 6, |cause: &CauseGroup, _| {
+        let queues: Vec<&str> = cause.queues.iter().map(|queue| queue.as_str()).collect();
+        foreign(&queues.join(","))
+    }),
+    column("SAMPLE", 8, 7, |cause: &CauseGroup, _| plain(cause.sample.to_string())),
 ];
 
 /// Dead letters one by one.

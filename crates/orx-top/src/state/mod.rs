@@ -18,9 +18,10 @@ use orx_model::schedule::wire::ScheduleView;
 use orx_model::time::TimeStyle;
 use orx_model::wire::live::EventLine;
 use orx_model::wire::{
-    ClusterStatus, DeadLetter, Overview as ServerOverview, QueueView, StatusCounts, WorkerView,
+    CauseGroup, ClusterStatus, DeadLetter, Overview as ServerOverview, QueueView, StatusCounts,
+    WorkerView,
 };
-use orx_model::{JobId, JobSummary, Name, Timestamp};
+use orx_model::{CauseId, JobId, JobSummary, Name, Timestamp};
 
 use self::details::Detail;
 use self::grid::Grid;
@@ -220,10 +221,13 @@ pub(crate) struct Jobs {
     pub(crate) grid: Grid,
 }
 
-/// The dead letters: the newest, by cause or one by one.
+/// The dead letters: the most frequent causes, or the newest one by one.
 #[derive(Debug, Default)]
 pub(crate) struct Dead {
+    pub(crate) causes: Vec<CauseGroup>,
     pub(crate) letters: Vec<DeadLetter>,
+    /// The cause whose dead letters are shown; `None`: of every cause.
+    pub(crate) cause: Option<CauseId>,
     /// There are more than these.
     pub(crate) more: bool,
     pub(crate) filter: String,
@@ -286,6 +290,16 @@ pub(crate) struct Change {
     /// The same as a command.
     pub(crate) command: String,
     pub(crate) result: ChangeResult,
+    /// The rest waits for the end of one job.
+    pub(crate) canary: Option<Canary>,
+}
+
+/// A retry of which one job runs first.
+#[derive(Debug)]
+pub(crate) struct Canary {
+    pub(crate) job: JobId,
+    /// To be sent once the job has completed.
+    pub(crate) rest: Vec<Request>,
 }
 
 /// What became of a change so far.

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use orx_model::JobStatus;
 use orx_model::wire::ChangeAnswer;
+use orx_model::{JobId, JobStatus};
 use tui_input::Input;
 
 use crate::api::Failure;
@@ -164,6 +164,7 @@ pub(crate) enum Focus {
     Answer,
     Reason,
     Force,
+    Canary,
 }
 
 /// A question.
@@ -179,6 +180,10 @@ pub(crate) struct Question {
     pub(crate) reason: Input,
     pub(crate) typed: Input,
     pub(crate) force: bool,
+    /// The job that may run first, before the others are retried.
+    pub(crate) canary: Option<JobId>,
+    /// The user wants that.
+    pub(crate) canary_first: bool,
     pub(crate) focus: Focus,
     pub(crate) dry_run: DryRun,
     protected: bool,
@@ -214,6 +219,8 @@ impl Question {
             reason: Input::default(),
             typed: Input::default(),
             force: false,
+            canary: None,
+            canary_first: false,
             focus: Focus::Answer,
             dry_run,
             protected,
@@ -242,6 +249,11 @@ impl Question {
             .is_some_and(|count| count > 0 && (self.protected || count > TYPED_ABOVE))
     }
 
+    /// Whether one job can run before the others.
+    pub(crate) fn offers_canary(&self) -> bool {
+        self.verb == Verb::RetryDead && self.canary.is_some() && !self.is_light()
+    }
+
     fn may_confirm(&self) -> bool {
         match self.count() {
             None | Some(0) => false,
@@ -260,7 +272,8 @@ impl Question {
                 self.focus = match self.focus {
                     Focus::Answer => Focus::Reason,
                     Focus::Reason if self.verb == Verb::CancelJobs => Focus::Force,
-                    Focus::Reason | Focus::Force => Focus::Answer,
+                    Focus::Reason if self.offers_canary() => Focus::Canary,
+                    Focus::Reason | Focus::Force | Focus::Canary => Focus::Answer,
                 };
             }
             (KeyCode::Enter, Focus::Reason) => self.focus = Focus::Answer,
@@ -268,6 +281,7 @@ impl Question {
                 edit(&mut self.reason, key);
             }
             (KeyCode::Char(' '), Focus::Force) => self.force = !self.force,
+            (KeyCode::Char(' '), Focus::Canary) => self.canary_first = !self.canary_first,
             _ if key.modifiers.contains(KeyModifiers::CONTROL) => {}
             (KeyCode::Enter | KeyCode::Char('n' | 'N' | 'q'), _) => return Reply::Keep,
             (KeyCode::Char('y'), _) if self.may_confirm() => return Reply::Confirm,

@@ -1,6 +1,7 @@
 //! Tests over the whole: messages in, effects and screens out.
 
 mod contexts;
+mod dead;
 mod events;
 mod exports;
 mod flows;
@@ -36,6 +37,7 @@ fn answer(request: &Request) -> Option<Answer> {
         Request::Workers => Answer::Workers(fixtures::workers()),
         Request::Jobs(_) => Answer::Jobs(fixtures::jobs()),
         Request::Job(_) => Answer::Job(Box::new(fixtures::detail())),
+        Request::Causes(_) => Answer::Causes(fixtures::causes()),
         Request::DeadLetters(_) => Answer::DeadLetters(orx_model::wire::DeadLetterPage {
             v: 1,
             dead_letters: vec![

@@ -119,11 +119,8 @@ fn answer(
                 app.jobs.grid.go_to(0);
             }
         }
-        (Answer::DeadLetters(page), Purpose::Dead(generation))
-            if generation == app.dead.generation =>
-        {
-            (app.dead.letters, app.dead.more) = (page.dead_letters, page.next.is_some());
-            arrange_dead(app);
+        (answer, Purpose::Dead(generation)) if generation == app.dead.generation => {
+            super::dead::take(app, answer);
         }
         (Answer::Audit(page), Purpose::Audit(id)) => {
             if let Some(Detail::Job(pane)) = app.details.last_mut()
@@ -261,18 +258,6 @@ pub(crate) fn arrange_workers(app: &mut App) {
 
 pub(crate) fn arrange_schedules(app: &mut App) {
     arrange(&mut app.schedules, SCHEDULES, |schedule| schedule.id.to_string());
-}
-
-/// The rows of the dead letters, by cause or one by one.
-pub(crate) fn arrange_dead(app: &mut App) {
-    let keys = match app.dead.single {
-        true => app.dead.letters.iter().map(|letter| letter.job.id.to_string()).collect(),
-        false => {
-            let causes = crate::causes::causes(&app.dead.letters);
-            causes.iter().map(crate::causes::key).collect()
-        }
-    };
-    app.dead.grid.set_rows(keys);
 }
 
 /// The difference of the clocks, if it matters. A recording has the time of its making.

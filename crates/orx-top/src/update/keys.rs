@@ -3,7 +3,7 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use orx_model::time::TimeStyle;
 
-use super::{answers, copy, open, polls, popups, prompts, sorts, text, writes};
+use super::{copy, open, polls, popups, prompts, sorts, text, writes};
 use crate::keys::{Action, Scope};
 use crate::options::Screen;
 use crate::state::details::{Detail, JobTab};
@@ -251,9 +251,7 @@ fn wide(app: &mut App) {
     if app.detail().is_some() || app.screen == Screen::Logs {
         text::toggle_wrap(app);
     } else if app.screen == Screen::Dead {
-        app.dead.single = !app.dead.single;
-        app.dead.grid.clear();
-        answers::arrange_dead(app);
+        super::dead::toggle(app);
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub(crate) mod answers;
 pub(crate) mod copy;
+pub(crate) mod dead;
 pub(crate) mod keys;
 pub(crate) mod live;
 pub(crate) mod mouse;

@@ -96,16 +96,7 @@ pub(crate) fn open(app: &mut App, effects: &mut Vec<Effect>) {
                 job(app, id, effects);
             }
         }
-        Screen::Dead => {
-            let cause = crate::causes::letters_of(&app.dead.letters, &[key].into());
-            let first = cause.first().map(|letter| letter.job.id.to_string());
-            app.dead.single = true;
-            app.dead.grid.clear();
-            super::answers::arrange_dead(app);
-            if let Some(first) = first {
-                app.dead.grid.go_to_key(&first);
-            }
-        }
+        Screen::Dead => super::dead::open_cause(app, &key),
         Screen::Cluster | Screen::Logs => {}
         Screen::Events => event(app, &key, effects),
         Screen::Settings => setting(app, &key, effects),
@@ -270,9 +261,7 @@ pub(crate) fn back(app: &mut App, effects: &mut Vec<Effect>) {
     } else if !prompts::filter_of(app).is_empty() {
         prompts::set_filter(app, String::new());
     } else if app.screen == Screen::Dead && app.dead.single {
-        app.dead.single = false;
-        app.dead.grid.clear();
-        super::answers::arrange_dead(app);
+        super::dead::by_cause(app);
     } else if app.screen != Screen::Overview {
         screen(app, Screen::Overview, effects);
     } else {

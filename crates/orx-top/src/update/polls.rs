@@ -21,8 +21,6 @@ const COUNT: Duration = Duration::from_secs(10);
 const RECENT: u32 = 100;
 /// Changes by people that are read for the events of a job.
 const AUDIT: u32 = 500;
-/// Dead letters that are read to group them by cause.
-pub(crate) const LETTERS: u32 = 500;
 
 /// Sends the requests that are due.
 pub(crate) fn ask(app: &mut App, effects: &mut Vec<Effect>) {
@@ -153,14 +151,7 @@ fn in_view(app: &App) -> Vec<(Purpose, Request)> {
         Screen::Queues => vec![queues],
         Screen::Workers => vec![workers],
         Screen::Schedules => vec![schedules()],
-        Screen::Dead => {
-            let query = ListQuery {
-                limit: Some(LETTERS),
-                filter: Some(app.dead.filter.clone()).filter(|filter| !filter.is_empty()),
-                ..ListQuery::default()
-            };
-            vec![(Purpose::Dead(app.dead.generation), Request::DeadLetters(query))]
-        }
+        Screen::Dead => vec![super::dead::request(app)],
         Screen::Jobs | Screen::Cluster | Screen::Logs | Screen::Events | Screen::Settings => {
             Vec::new()
         }

@@ -15,7 +15,6 @@ use orx_model::{JobId, JobStatus, JobSummary, Name};
 
 use super::polls;
 use crate::api::{Answer, Failure, Request};
-use crate::causes::letters_of;
 use crate::columns::took;
 use crate::keys::Action;
 use crate::options::Screen;
@@ -42,8 +41,10 @@ pub(crate) fn ask(app: &mut App, action: Action, effects: &mut Vec<Effect>) {
             jobs(app, action, effects);
         }
         Action::Delete if deletes_jobs(app) => jobs(app, action, effects),
-        Action::Retry => dead(app, Verb::RetryDead, effects),
-        Action::Delete if app.screen == Screen::Dead => dead(app, Verb::DeleteDead, effects),
+        Action::Retry => super::dead::ask(app, Verb::RetryDead, effects),
+        Action::Delete if app.screen == Screen::Dead => {
+            super::dead::ask(app, Verb::DeleteDead, effects)
+        }
         Action::Pause if app.screen == Screen::Queues => queue(app, effects),
         Action::Delete | Action::Pause | Action::Trigger => schedule(app, action, effects),
         Action::Drain if app.screen == Screen::Cluster => node(app, effects),
@@ -60,7 +61,7 @@ fn deletes_jobs(app: &App) -> bool {
     }
 }
 
-fn job_target(app: &App, job: &JobSummary) -> Target {
+pub(super) fn job_target(app: &App, job: &JobSummary) -> Target {
     let now = app.server_now();
     let worker = job.state.live.as_ref().map(|live| live.worker_name.to_string());
     let span = took(job, now).map(format_duration).unwrap_or_default();
@@ -96,7 +97,7 @@ fn jobs(app: &mut App, action: Action, effects: &mut Vec<Effect>) {
         let job = detail.job.clone();
         let job = JobSummary { id: job.id, spec: job.spec.into(), state: job.state };
         let target = job_target(app, &job);
-        open(app, verb_of(action), vec![target], None, effects);
+        open(app, verb_of(action), vec![target], None, None, effects);
         return;
     }
     let grid = match app.screen {
@@ -111,6 +112,7 @@ fn jobs(app: &mut App, action: Action, effects: &mut Vec<Effect>) {
             verb_of(action),
             Vec::new(),
             Some(filter.unwrap_or_else(|| ALL.to_owned())),
+            None,
             effects,
         );
         return;
@@ -172,34 +174,7 @@ pub(crate) fn ask_for_jobs(
         app.notify(Tone::Plain, why);
         return;
     }
-    open(app, verb, targets, None, effects);
-}
-
-fn dead(app: &mut App, verb: Verb, effects: &mut Vec<Effect>) {
-    let grid = &app.dead.grid;
-    if grid.all_marked {
-        let filter = Some(app.dead.filter.clone()).filter(|filter| !filter.is_empty());
-        open(app, verb, Vec::new(), Some(filter.unwrap_or_else(|| ALL.to_owned())), effects);
-        return;
-    }
-    let keys: std::collections::BTreeSet<String> = match grid.has_marks() {
-        true => grid.marks().clone(),
-        false => grid.cursor().map(str::to_owned).into_iter().collect(),
-    };
-    let letters: Vec<&orx_model::wire::DeadLetter> = match app.dead.single {
-        true => {
-            let chosen =
-                |one: &&orx_model::wire::DeadLetter| keys.contains(&one.job.id.to_string());
-            app.dead.letters.iter().filter(chosen).collect()
-        }
-        false => letters_of(&app.dead.letters, &keys),
-    };
-    let targets: Vec<Target> = letters.iter().map(|one| job_target(app, &one.job)).collect();
-    if targets.is_empty() {
-        app.notify(Tone::Plain, "the row under the cursor has gone; choose one");
-        return;
-    }
-    open(app, verb, targets, None, effects);
+    open(app, verb, targets, None, None, effects);
 }
 
 fn schedule(app: &mut App, action: Action, effects: &mut Vec<Effect>) {
@@ -227,7 +202,7 @@ fn schedule(app: &mut App, action: Action, effects: &mut Vec<Effect>) {
         status: None,
         version: schedule.version,
     };
-    open(app, verb, vec![target], None, effects);
+    open(app, verb, vec![target], None, None, effects);
 }
 
 fn queue(app: &mut App, effects: &mut Vec<Effect>) {
@@ -242,7 +217,7 @@ fn queue(app: &mut App, effects: &mut Vec<Effect>) {
         status: None,
         version: 0,
     };
-    open(app, verb, vec![target], None, effects);
+    open(app, verb, vec![target], None, None, effects);
 }
 
 fn worker(app: &mut App, effects: &mut Vec<Effect>) {
@@ -265,7 +240,7 @@ fn worker(app: &mut App, effects: &mut Vec<Effect>) {
         status: None,
         version: 0,
     };
-    open(app, verb, vec![target], None, effects);
+    open(app, verb, vec![target], None, None, effects);
 }
 
 fn node(app: &mut App, effects: &mut Vec<Effect>) {
@@ -282,20 +257,22 @@ fn node(app: &mut App, effects: &mut Vec<Effect>) {
         status: None,
         version: 0,
     };
-    open(app, verb, vec![target], None, effects);
+    open(app, verb, vec![target], None, None, effects);
 }
 
 /// Shows the question, and asks the server what many targets come to.
-fn open(
+pub(super) fn open(
     app: &mut App,
     verb: Verb,
     targets: Vec<Target>,
     filter: Option<String>,
+    canary: Option<JobId>,
     effects: &mut Vec<Effect>,
 ) {
     let number = app.next_number();
     let protected = app.options.protected;
-    let question = Question::new(number, verb, targets, filter, protected, app.now.mono);
+    let mut question = Question::new(number, verb, targets, filter, protected, app.now.mono);
+    question.canary = canary;
     app.message = None;
     if matches!(question.dry_run, crate::state::question::DryRun::Asked) {
         let mut change = ChangeRequest { dry_run: true, ..ChangeRequest::default() };
@@ -346,6 +323,7 @@ pub(crate) fn key(app: &mut App, key: &KeyEvent, effects: &mut Vec<Effect>) {
 fn carry_out(app: &mut App, question: Question, effects: &mut Vec<Effect>) {
     let number = app.next_number();
     let requests = requests(&question, app.options.by.clone());
+    let (requests, canary) = super::dead::canary(&question, requests);
     let command = command(&question);
     app.notify(Tone::Plain, format!("{} …", question.verb.word()));
     app.changes.push(Change {
@@ -356,6 +334,7 @@ fn carry_out(app: &mut App, question: Question, effects: &mut Vec<Effect>) {
         open: requests.len(),
         command,
         result: ChangeResult::default(),
+        canary,
     });
     if app.changes.len() > RECENT {
         app.changes.remove(0);
@@ -482,6 +461,9 @@ fn command(question: &Question) -> String {
     if question.force {
         line.push_str(" --force");
     }
+    if question.canary_first {
+        line.push_str(" --canary 1");
+    }
     if let Some(reason) = question.reason_text() {
         line.push_str(&format!(" --reason '{}'", reason.replace('\'', "'\\''")));
     }
@@ -497,6 +479,9 @@ pub(crate) fn answered(
     effects: &mut Vec<Effect>,
 ) {
     let now = app.now.mono;
+    if super::dead::canary_answered(app, number, &result, effects) {
+        return;
+    }
     let Some(change) = app.changes.iter_mut().find(|change| change.number == number) else {
         return;
     };
@@ -536,6 +521,8 @@ pub(crate) fn answered(
             change.result.affected += 1;
             change.result.note = Some(format!("it runs as {}", answer.job));
         }
+        // Of a canary: the retry is counted already.
+        Ok(Answer::Ended(_)) => {}
         Ok(_) => change.result.affected += asked as u64,
         Err(mut failure) => {
             if let Request::Operation(id) = request {

@@ -10,8 +10,7 @@ use ratatui::text::{Line, Span};
 use super::table::{List, draw};
 use super::{boxed, placeholder};
 use crate::columns::{
-    CAUSES, Cause, Column, EVENTS, JOBS, LETTERS, NARROW_JOBS, QUEUES, SCHEDULES, WORKERS,
-    thousands,
+    CAUSES, Column, EVENTS, JOBS, LETTERS, NARROW_JOBS, QUEUES, SCHEDULES, WORKERS, thousands,
 };
 use crate::layout::Class;
 use crate::options::Screen;
@@ -165,14 +164,25 @@ pub(crate) fn schedules(app: &App, area: Rect, class: Class, buffer: &mut Buffer
 /// The dead letters.
 pub(crate) fn dead(app: &App, area: Rect, class: Class, buffer: &mut Buffer) {
     let dead = &app.dead;
-    let loaded = thousands(dead.letters.len() as u64);
+    let rows = if dead.single { dead.letters.len() } else { dead.causes.len() };
+    let loaded = thousands(rows as u64);
+    let cause = dead.cause.and_then(|id| dead.causes.iter().find(|one| one.cause_id == id));
+    let of = cause.map(|cause| format!("{}: {}", cause.name, cause.cause));
     let facts = vec![
         dead.filter.clone(),
-        if dead.single { "one by one".to_owned() } else { "by cause".to_owned() },
-        if dead.more { format!("the newest {loaded}") } else { loaded },
+        match (dead.single, dead.cause) {
+            (false, _) => "by cause".to_owned(),
+            (true, None) => "one by one".to_owned(),
+            (true, Some(id)) => of.unwrap_or_else(|| format!("cause {id}")),
+        },
+        match (dead.more, dead.single) {
+            (false, _) => loaded,
+            (true, true) => format!("the newest {loaded}"),
+            (true, false) => format!("the {loaded} most frequent"),
+        },
     ];
     let inside = boxed(app, title(app, "Dead letters", facts), true, area, class, buffer);
-    if dead.letters.is_empty() {
+    if rows == 0 {
         let purpose = Purpose::Dead(dead.generation);
         let loaded = app.calls.answered.contains_key(&purpose);
         let empty = match dead.filter.is_empty() {
@@ -192,14 +202,13 @@ pub(crate) fn dead(app: &App, area: Rect, class: Class, buffer: &mut Buffer) {
         };
         draw(app, &list, inside, class, buffer);
     } else {
-        let causes: Vec<Cause> = crate::causes::causes(&dead.letters);
         let list = List {
             columns: CAUSES,
-            rows: causes.iter().collect(),
+            rows: dead.causes.iter().collect(),
             grid: &dead.grid,
             focused: true,
             sorted: None,
-            key: crate::causes::key,
+            key: |cause| cause.cause_id.to_string(),
             gone: &never,
         };
         draw(app, &list, inside, class, buffer);

@@ -70,7 +70,7 @@ fn dialog(app: &App, question: &Question, areas: &Areas, buffer: &mut Buffer) ->
     let (row, input) = match question.focus {
         Focus::Reason => (reason_at, &question.reason),
         _ if question.wants_number() => (typed_at, &question.typed),
-        Focus::Answer | Focus::Force => return None,
+        Focus::Answer | Focus::Force | Focus::Canary => return None,
     };
     let y = u16::try_from(row.checked_sub(cut)?).ok()?;
     let x = inside.x + 8 + u16::try_from(input.visual_cursor()).unwrap_or(0);
@@ -134,13 +134,21 @@ fn content(app: &App, question: &Question) -> (Vec<Line<'static>>, usize, usize)
     };
     let reason_at = all.len();
     all.push(input("Reason", question.reason.value(), question.focus == Focus::Reason));
-    if verb == Verb::CancelJobs {
-        let cross = if question.force { "x" } else { " " };
-        let focused = question.focus == Focus::Force;
+    let tick = |set: bool, text: &str, focused: bool| {
+        let cross = if set { "x" } else { " " };
         let style = if focused { look.reverse() } else { Style::new() };
-        let text = format!("[{cross}] force (do not wait for the workers)");
         let hint = if focused { "  Space changes it" } else { "" };
-        all.push(Line::from(vec![Span::styled(text, style), Span::styled(hint, look.dim())]));
+        let text = format!("[{cross}] {text}");
+        Line::from(vec![Span::styled(text, style), Span::styled(hint, look.dim())])
+    };
+    if verb == Verb::CancelJobs {
+        let focused = question.focus == Focus::Force;
+        all.push(tick(question.force, "force (do not wait for the workers)", focused));
+    }
+    if let Some(job) = question.canary.filter(|_| question.offers_canary()) {
+        let focused = question.focus == Focus::Canary;
+        let text = format!("canary: retry 1 first ({job}), the others only if it completes");
+        all.push(tick(question.canary_first, &text, focused));
     }
     let typed_at = all.len();
     if question.wants_number() {

@@ -74,6 +74,14 @@ examples! {
     QUEUE_PAUSE [token "`admin`"] "  orx queue pause media --reason 'disk full'
   orx queue resume media
   orx queue list\n";
+    DLQ_TOP [token "`read`"] "  orx dlq top
+  orx dlq top --filter 'queue:media since:1d'
+  orx dlq retry --cause $(orx dlq top -o id | head -1) --canary 1\n";
+    DLQ_RETRY [token "`admin`"] "  orx dlq retry 1423
+  orx dlq retry --cause 9c1f3ab27704d1e8 --canary 3 --yes
+  orx dlq retry --all --rate 10 --dry-run\n";
+    DLQ_EXPORT [token "`read`"] "  orx dlq export | jq .job.error
+  orx dlq export --cause 9c1f3ab27704d1e8 --out dead.jsonl\n";
     DLQ [token "`admin`, or `read` to list and show"] "  orx dlq list
   orx dlq retry 1423
   orx dlq rm --all --yes\n";

@@ -35,7 +35,9 @@ use orx_model::filter::Filter;
 use orx_model::job::CancelRequest;
 use orx_model::time::{Toward, parse_time};
 use orx_model::wire::Condition;
-use orx_model::{AttemptId, Command, Job, JobId, JobStatus, RetryPolicy, Timestamp, limits};
+use orx_model::{
+    AttemptId, CauseId, Command, Job, JobId, JobStatus, RetryPolicy, Timestamp, limits,
+};
 
 use self::interrupt::Interrupts;
 use crate::error::{CliError, Exit};
@@ -67,6 +69,9 @@ pub(crate) struct FilterArgs {
     /// Only jobs accepted since a time, or since a duration ago
     #[arg(long, value_name = "T")]
     pub(crate) since: Option<String>,
+    /// Only dead letters of this cause; `orx dlq top` lists the causes
+    #[arg(long, value_name = "ID")]
+    pub(crate) cause: Option<CauseId>,
     /// Only jobs with this tag, `name=value`
     #[arg(short = 't', long = "tag", value_name = "K=V")]
     pub(crate) tags: Vec<String>,
@@ -89,6 +94,7 @@ impl FilterArgs {
                 terms.push(quoted(key, value));
             }
         }
+        terms.extend(self.cause.map(|cause| format!("cause:{cause}")));
         for tag in &self.tags {
             let (name, value) = pair(tag)?;
             terms.push(quoted(&format!("tag.{name}"), &value));

@@ -10,7 +10,7 @@ before as materialized (select j.id, j.ctid as place from jobs j where j.id = an
 input as materialized (select * from unnest(:jobs, :seen) as t(job, seen)),
 locked as materialized (
     select j.id, j.lane, j.status, j.attempt, j.execution, j.worker, j.worker_name, j.epoch,
-           j.claimed_at, j.started_at, j.cancel_at, j.follow_up, j.dead, j.ctid = b.place as stood
+           j.claimed_at, j.started_at, j.cancel_at, j.follow_up, j.dead, j.cause, j.ctid = b.place as stood
     from op cross join before b join jobs j on j.id = b.id
     order by j.id
     for no key update of j

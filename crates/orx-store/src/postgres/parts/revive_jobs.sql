@@ -16,7 +16,8 @@ revived as (
         last_exit_code = null,
         last_exit_signal = null,
         dead = null,
-        dead_at = null
+        dead_at = null,
+        cause = null
     from hit h
     where j.id = h.id
 ),
@@ -32,4 +33,10 @@ counted as (
     join lanes n on n.id = h.lane
     cross join lateral (values (h.status, -1), (:to, 1)) as m(status, jobs)
     group by 1, 2
+),
+letters as (
+    insert into cause_counts (cause, lane, reason, letters)
+    select h.cause, h.lane, coalesce(h.dead, ''), -count(*) from hit h
+    where h.cause is not null
+    group by 1, 2, 3
 )

@@ -54,7 +54,7 @@ async fn a_list_reads_the_index_of_its_filter_in_order() {
     let term = "terms USING PRIMARY KEY (term=? AND job<?)";
     let lane = "COVERING INDEX jobs_lane (lane=? AND rowid<?)";
     let status = "COVERING INDEX jobs_status";
-    let cases: [(&str, bool, &[&str]); 15] = [
+    let cases: [(&str, bool, &[&str]); 16] = [
         ("", false, &[by_id]),
         ("status:completed", false, &[by_id]),
         ("status:failed", false, &[status]),
@@ -72,6 +72,11 @@ async fn a_list_reads_the_index_of_its_filter_in_order() {
         ("status:failed id<=9", false, &[status]),
         ("", true, &["INDEX jobs_dead"]),
         ("name:video", true, &["INDEX jobs_dead"]),
+        (
+            "cause:0000000000000007",
+            true,
+            &["INDEX jobs_cause (cause=? AND rowid<?)", "jobs_causeless"],
+        ),
     ];
     let conn = open::reader(&folder.path().join("orx.db")).expect("a reader");
     for (text, dead, indexes) in cases {

@@ -1,5 +1,10 @@
 //! `orx dlq`: dead letters, the jobs that used up their retries.
 
+mod causes;
+mod export;
+mod retry;
+
+use orx_model::JobId;
 use orx_model::wire::{ChangeRequest, DeadLetter, ListQuery};
 
 use super::change::{SelectionArgs, Subject, confirmed, report, request, send_in_chunks};
@@ -10,6 +15,12 @@ use crate::ui::{Cell, Column, HUMAN_ROWS, ListRow, Ui};
 /// List, retry and remove dead letters: jobs that used up their retries
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum DlqSubcommand {
+    /// List the causes of dead letters, the most frequent first
+    ///
+    /// Errors of one job type that differ only in numbers, ids, addresses and quoted data are one cause.
+    /// `--cause ID` selects its dead letters.
+    #[command(after_long_help = super::help::DLQ_TOP)]
+    Top(causes::TopArgs),
     /// List dead letters, newest first
     #[command(after_long_help = super::help::DLQ)]
     List {
@@ -26,11 +37,16 @@ pub(crate) enum DlqSubcommand {
         job: String,
     },
     /// Run the jobs of dead letters again
-    #[command(after_long_help = super::help::DLQ)]
-    Retry(Box<DeadLetterSelection>),
+    ///
+    /// With `--canary N` the N oldest run first. Only if all of them complete, the rest runs too.
+    #[command(after_long_help = super::help::DLQ_RETRY)]
+    Retry(Box<retry::RetryArgs>),
     /// Remove dead letters; their jobs stay in the history
     #[command(after_long_help = super::help::DLQ)]
     Rm(Box<DeadLetterSelection>),
+    /// Write dead letters as JSON, one a line
+    #[command(after_long_help = super::help::DLQ_EXPORT)]
+    Export(export::ExportArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -42,7 +58,7 @@ pub(crate) struct DeadLetterSelection {
     all: bool,
 }
 
-const COLUMNS: [Column; 7] = [
+const COLUMNS: [Column; 8] = [
     ("ID", false),
     ("REASON", false),
     ("NAME", false),
@@ -50,6 +66,7 @@ const COLUMNS: [Column; 7] = [
     ("DIED", false),
     ("TRIES", false),
     ("WHY", false),
+    ("CAUSE", true),
 ];
 
 pub(crate) async fn run(command: DlqSubcommand, session: &Session) -> Result<Exit, CliError> {
@@ -64,17 +81,14 @@ pub(crate) async fn run(command: DlqSubcommand, session: &Session) -> Result<Exi
                     .hint("`orx dlq list` lists them; `orx show` shows any job"));
             }
             super::show::print_job(&session.ui, &detail.job)?;
+            if session.ui.format.is_human() {
+                note_cause(session, detail.job.id).await?;
+            }
             Ok(Exit::Success)
         }
-        DlqSubcommand::Retry(selection) => {
-            let request = selection_request(&selection, session).await?;
-            let call = |chunk| async move { session.client.retry_dead(&chunk).await };
-            let dry_run = |request| send_in_chunks(request, call);
-            if !confirmed(&selection.change, session, &request, "retry", dry_run).await? {
-                return Ok(Exit::Success);
-            }
-            report(session, &send_in_chunks(request, call).await?, Subject::Jobs).await
-        }
+        DlqSubcommand::Top(args) => causes::run(args, session).await,
+        DlqSubcommand::Retry(args) => retry::run(*args, session).await,
+        DlqSubcommand::Export(args) => export::run(args, session).await,
         DlqSubcommand::Rm(selection) => {
             let request = selection_request(&selection, session).await?;
             let call = |chunk| async move { session.client.delete_dead(&chunk).await };
@@ -104,6 +118,19 @@ async fn selection_request(
         by: Some(super::enqueue::user()),
         ..ChangeRequest::default()
     })
+}
+
+/// The name of the cause, to see and retry the dead letters that have it too.
+async fn note_cause(session: &Session, job: JobId) -> Result<(), CliError> {
+    let query = ListQuery { filter: Some(format!("id:{job}")), ..ListQuery::default() };
+    let page = session.client.dead_letters(&query).await?;
+    let letter = page.dead_letters.first();
+    if let Some((id, text)) = letter.and_then(|it| it.cause_id.zip(it.cause.as_ref())) {
+        session
+            .ui
+            .note(&format!("cause {id}: {text}; `orx dlq list --cause {id}` lists the others"));
+    }
+    Ok(())
 }
 
 async fn list(session: &Session, filter: FilterArgs, all: bool) -> Result<Exit, CliError> {
@@ -145,6 +172,7 @@ fn row(ui: &Ui, letter: &DeadLetter) -> Result<ListRow, CliError> {
             Cell::new(ui.age(letter.at)),
             Cell::new(job.state.attempt.to_string()),
             Cell::new(why(job.state.status, job.state.cancel.as_ref(), job.state.error.as_deref())),
+            Cell::option(letter.cause_id),
         ],
     })
 }
