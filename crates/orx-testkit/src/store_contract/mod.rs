@@ -135,6 +135,7 @@ macro_rules! store_contract {
             a_batch_of_a_cancel_stops_live_jobs_or_ends_them_by_force
             a_batch_of_a_deletion_deletes_a_few_chunks_of_logs_at_a_time
             a_batch_removes_dead_letters_and_leaves_their_jobs
+            batches_keep_the_counts_of_causes
             the_ids_of_an_operation_are_read_piece_by_piece
             old_operations_are_deleted
             tokens_are_stored_and_replaced

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use orx_model::filter::Filter;
 use orx_model::log::Stream;
+use orx_model::time::UtcClock;
 use orx_model::wire::{Count, LeftAlone, OperationAction, OperationStatus, StatusCounts};
 use orx_model::{
     ExecutionId, Incarnation, JobId, JobSpec, JobStatus, OperationId, RetryPolicy, limits,
 };
 use orx_store::{
-    AddedOperation, BatchAnswer, BatchOutcome, BatchedJob, DeleteAnswer, Enqueued, NewOperation,
-    OperationBatch, OperationEnd, OperationRecord, StoreError, Target, Term,
+    AddedOperation, BatchAnswer, BatchOutcome, BatchedJob, CausesRequest, DeleteAnswer, Enqueued,
+    NewOperation, OperationBatch, OperationEnd, OperationRecord, StoreError, Target, Term,
 };
 
 use super::logs::{chunk, whole};
@@ -138,9 +140,9 @@ pub async fn operations_are_stored_and_read_newest_first(store: AStore) {
     assert_eq!(store.operation(first.id).await.expect("read"), Some(first.clone()));
     assert_eq!(store.operation(OperationId(99)).await.expect("read"), None);
     let page = store.operations(None, 1).await.expect("read");
-    assert_eq!(page, [second.clone()]);
+    assert_eq!(page, std::slice::from_ref(&second));
     let page = store.operations(Some(second.id), 9).await.expect("read");
-    assert_eq!(page, [first.clone()]);
+    assert_eq!(page, std::slice::from_ref(&first));
     assert_eq!(store.running_operations(9).await.expect("read"), [first.clone(), second.clone()]);
     let end = OperationEnd::Failed { error: "broken".to_owned() };
     let ended = store.end_operation(first.id, end, at(3)).await.expect("ended");
@@ -330,6 +332,25 @@ pub async fn a_batch_removes_dead_letters_and_leaves_their_jobs(store: AStore) {
     assert_eq!(jobs, [(letter, BatchOutcome::Changed), (none, BatchOutcome::NotEnded)]);
     assert_eq!(store.dead_letter_count(9).await.expect("read"), 0);
     assert_eq!(status(&store, letter).await, JobStatus::Failed);
+}
+
+/// Whichever way a dead letter goes, its cause counts one less at once.
+pub async fn batches_keep_the_counts_of_causes(store: AStore) {
+    let letters = [dead(&store, 1).await, dead(&store, 2).await, dead(&store, 3).await];
+    let one_by_one =
+        [OperationAction::RemoveDeadLetters, OperationAction::Retry, OperationAction::Remove];
+    for (action, letter) in one_by_one.into_iter().zip(letters) {
+        let operation = start(&store, new(action)).await;
+        let (_, jobs) = run(&store, batch(&operation, targets([(letter, None)]))).await;
+        assert_eq!(jobs, [(letter, BatchOutcome::Changed)]);
+        let every = Filter::parse("", NOW, &UtcClock).expect("a filter");
+        let request = CausesRequest { filter: every, after: None, limit: 9 };
+        let page = store.causes(request, NOW).await.expect("causes");
+        let counted: u64 = page.rows.iter().map(|row| row.count).sum();
+        assert_eq!(counted, store.dead_letter_count(9).await.expect("counted"));
+    }
+    let missing = store.assign_causes(9, store.term).await.expect("assigned");
+    assert_eq!(missing, 0, "no job keeps the cause of a dead letter that it has no longer");
 }
 
 /// The ids come in order, at most a batch at a time.
