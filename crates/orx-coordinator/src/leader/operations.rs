@@ -22,7 +22,7 @@ use crate::leader::{is_over, pause};
 use crate::{Context, Now};
 
 /// How often the running operations are read without a wake-up, which may be lost.
-const READ_EVERY: Duration = Duration::from_secs(5);
+const READ_EVERY: Duration = Duration::from_secs(30);
 /// Pause between two batches, at least; it is as long as the batch took, so operations take at most half of
 /// the store's time.
 const PAUSE: Duration = Duration::from_millis(5);
