@@ -102,6 +102,12 @@ fn what_is_older_than_the_window_is_one_row() {
     missed 2025-01-02T02:00:00 to 2026-01-04T02:00:00: 368
     next 2026-01-05T02:00:00
     ");
+    let to_the_newest = Duration::from_secs(7 * 3_600);
+    insta::assert_snapshot!(shown(&plan(to_the_newest)), @r"
+    missed 2025-01-02T02:00:00 to 2026-01-03T02:00:00: 367
+    catch up 2026-01-04T02:00:00
+    next 2026-01-05T02:00:00
+    ");
 }
 
 #[test]

@@ -322,6 +322,25 @@ fn an_interval_counts_from_1970_and_its_offset() {
     assert_eq!(slots(&bounded, 0, i64::from(i32::MAX)).len(), 2, "both ends belong to it");
 }
 
+/// In Berlin the second after 01:59:59 shows 03:00:00 that day. What the jump skips last, 02:59:59, comes no
+/// more.
+#[test]
+fn the_last_second_that_a_jump_skips_is_not_due() {
+    let timing = cron("59 59 * * * *", zone("Europe/Berlin"));
+    let before = at("2026-03-29T00:59:59Z");
+    assert_eq!(timing.next_after(before), Some(at("2026-03-29T01:59:59Z")));
+}
+
+#[test]
+fn wildcards_and_intervals_repeat_and_fixed_times_do_not() {
+    let repeats = |expr| cron(expr, utc()).repeats();
+    assert!(repeats("*/5 * * * *") && repeats("0 * * * *") && !repeats("30 2 * * *"));
+    let interval = DueRule::Interval { every_ms: 60_000, offset_ms: 0 };
+    assert!(Timing::new(interval, NamedZone::default()).repeats());
+    let once = DueRule::Once(at("2026-01-01T10:00:00Z"));
+    assert!(!Timing::new(once, NamedZone::default()).repeats());
+}
+
 #[test]
 fn once_is_due_once() {
     let timing = Timing::new(DueRule::Once(at("2026-01-01T10:00:00Z")), NamedZone::default());
