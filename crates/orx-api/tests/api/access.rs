@@ -120,6 +120,7 @@ async fn the_document_describes_exactly_the_routes_there_are() {
         path::QUEUES,
         path::QUEUE,
         path::DEAD_LETTERS,
+        path::DEAD_LETTERS_CAUSES,
         path::DEAD_LETTERS_RETRY,
         path::DEAD_LETTERS_DELETE,
         path::WORKERS,

@@ -67,39 +67,6 @@ fn the_reason_is_typed_and_sent_and_the_command_is_kept() {
 }
 
 #[test]
-fn a_node_is_drained_after_a_heavy_question_and_resumed_after_a_light_one() {
-    let mut session = Session::loaded(120, 36);
-    session.keys("7");
-    session.answer_all();
-    session.effects.clear();
-    let drains = |session: &mut Session| -> Vec<(String, bool)> {
-        let calls = session.calls().into_iter().filter_map(|(_, request)| match request {
-            Request::DrainNode { node, drains, .. } => Some((node, drains)),
-            _ => None,
-        });
-        calls.collect()
-    };
-    let node = session.app.cluster.as_ref().expect("loaded").nodes[0].node.to_string();
-    session.keys("d");
-    let shown = session.screen();
-    assert!(shown.contains("Drain on prod") && shown.contains("its workers move"), "{shown}");
-    session.wait(400);
-    session.keys("y");
-    assert_eq!(drains(&mut session), [(node.clone(), true)]);
-    assert_eq!(session.app.changes[0].command, "orx cluster drain n1");
-
-    let cluster = session.app.cluster.as_mut().expect("loaded");
-    cluster.nodes[0].drain = Some(orx_model::wire::NodeDrain::Drained);
-    assert!(session.screen().contains("! drained"), "{}", session.screen());
-    session.effects.clear();
-    session.keys("d");
-    session.wait(400);
-    session.keys("y");
-    assert_eq!(drains(&mut session), [(node, false)]);
-    assert_eq!(session.app.changes[1].command, "orx cluster drain n1 --undo");
-}
-
-#[test]
 fn many_are_counted_by_the_server_and_go_by_the_status_that_was_seen() {
     let mut session = on_jobs();
     session.key(KeyCode::Char(' '));
@@ -143,13 +110,32 @@ fn of_everything_that_matches_the_number_is_typed_when_it_is_large() {
     assert!(cancels(&mut session).is_empty() && session.app.question.is_some());
     session.keys("4y");
     let calls = session.calls();
-    let [(_, Request::StartOperation(operation))] = calls.as_slice() else {
-        panic!("one operation of the server: {calls:?}");
+    let started = calls.into_iter().find_map(|(purpose, request)| match &request {
+        Request::StartOperation(operation) => Some((purpose, request.clone(), operation.clone())),
+        _ => None,
+    });
+    let (purpose, request, asked) = started.expect("an operation");
+    assert_eq!(asked.action, OperationAction::Cancel);
+    assert_eq!((asked.filter.as_deref(), asked.max_affected), (Some("id>0"), Some(1_204)));
+
+    let answer = |status: &str, changed: u64| {
+        let view = serde_json::json!({
+            "v": 1, "id": 7, "action": "cancel", "status": status, "filter": "id>0",
+            "matched": {"count": 1_204, "exact": true}, "changed": changed, "stopping": 0,
+            "left_alone": {"already_ended": 4, "not_ended": 0, "not_found": 0, "in_use": 0},
+            "upto": 9_000, "reached": 1, "created_at": "2026-01-01T00:00:00Z", "token": "ops",
+        });
+        Ok(Answer::Operation(serde_json::from_value(view).expect("an operation")))
     };
-    assert_eq!(
-        (operation.action, operation.filter.as_deref(), operation.max_affected),
-        (OperationAction::Cancel, Some("id>0"), Some(1_204))
-    );
+    let result = answer("running", 500);
+    session.send(Msg::Answer { purpose: purpose.clone(), request, result });
+    let shown = |session: &Session| session.app.message.as_ref().map(|it| it.text.clone());
+    assert_eq!(shown(&session).as_deref(), Some("cancel … 500 of 1204"));
+    let next = session.calls().into_iter().find(|(_, call)| matches!(call, Request::Operation(_)));
+    let (_, request) = next.expect("it is read again");
+    session.send(Msg::Answer { purpose, request, result: answer("done", 1_200) });
+    let end = shown(&session).expect("a message");
+    assert!(end.starts_with("cancelled 1200 jobs (") && end.ends_with("4 ended before"), "{end}");
 }
 
 #[test]
