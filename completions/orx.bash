@@ -2132,7 +2132,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__dlq__subcmd__retry)
-            opts="-t -y -c -o -v -h --filter --status --queue --name --since --cause --tag --reason --dry-run --max-affected --yes --all --canary --canary-timeout --rate --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
+            opts="-t -y -c -o -v -h --filter --status --queue --name --since --cause --tag --reason --dry-run --max-affected --yes --all --canary --canary-timeout --rate --detach --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2238,7 +2238,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__dlq__subcmd__rm)
-            opts="-t -y -c -o -v -h --filter --status --queue --name --since --cause --tag --reason --dry-run --max-affected --yes --all --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
+            opts="-t -y -c -o -v -h --filter --status --queue --name --since --cause --tag --reason --dry-run --max-affected --yes --all --rate --detach --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2281,6 +2281,10 @@ _orx() {
                     return 0
                     ;;
                 --max-affected)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rate)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

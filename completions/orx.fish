@@ -1226,7 +1226,7 @@ complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l max-affected -d 'Change nothing if more than this many jobs would change' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l canary -d 'Retry the N oldest first, and the rest only if all of these complete' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l canary-timeout -d 'Wait this long for the ends of the first ones' -r
-complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l rate -d 'Retry at most this many a second' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l rate -d 'Change at most this many jobs a second' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -s c -l context -d 'Context in the configuration file to use' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l url -d 'Server to connect to' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l config -d 'Configuration file' -r -F
@@ -1245,6 +1245,7 @@ complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l dry-run -d 'Change nothing; print what would change'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -s y -l yes -d 'Do not ask for confirmation'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l all -d 'All dead letters that match the filter flags'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l detach -d 'Print the id of the operation, and do not wait for its end'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l no-header -d 'Do not print the names of columns'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -l quiet -d 'Print only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from retry" -s v -l verbose -d 'Print more details'
@@ -1260,6 +1261,7 @@ complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -s t -l tag -d 'Only jobs with this tag, `name=value`' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l reason -d 'Reason, recorded with the change' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l max-affected -d 'Change nothing if more than this many jobs would change' -r
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l rate -d 'Change at most this many jobs a second' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -s c -l context -d 'Context in the configuration file to use' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l url -d 'Server to connect to' -r
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l config -d 'Configuration file' -r -F
@@ -1278,6 +1280,7 @@ complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l dry-run -d 'Change nothing; print what would change'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -s y -l yes -d 'Do not ask for confirmation'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l all -d 'All dead letters that match the filter flags'
+complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l detach -d 'Print the id of the operation, and do not wait for its end'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l no-header -d 'Do not print the names of columns'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -l quiet -d 'Print only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand dlq; and __fish_seen_subcommand_from rm" -s v -l verbose -d 'Print more details'

@@ -148,6 +148,11 @@ pub async fn counts_of_causes_follow_every_change(store: AStore) {
     let there = AStore::led(Arc::new(Memory::new())).await;
     carry(&store, &there).await;
     assert_eq!(causes(&*there, "").await, rows);
+    // A deletion of the whole job counts too.
+    let deleted = store.delete_jobs(vec![ids[0]], None).await.expect("deleted");
+    assert_eq!(deleted, [orx_store::DeleteAnswer::Deleted]);
+    let rows = causes(&*store, "").await;
+    assert_eq!(counts(&rows), [(1, "late by # s")]);
     let missing = store.assign_causes(9, store.term).await.expect("assigned");
     assert_eq!(missing, 0, "each dead letter got its cause with its outcome");
     assert_eq!(causes(&*store, "").await, rows);

@@ -2,9 +2,7 @@
 
 use crossterm::event::KeyCode;
 use orx_model::JobStatus;
-use orx_model::wire::{
-    Change, ChangeAnswer, ChangeRequest, Changed, OperationAction, OperationRequest,
-};
+use orx_model::wire::{Change, ChangeAnswer, Changed};
 
 use super::Session;
 use crate::api::{Answer, Request};
@@ -53,20 +51,16 @@ fn asked(session: &mut Session) {
     session.effects.clear();
 }
 
-fn writes(session: &mut Session) -> Vec<(Purpose, ChangeRequest)> {
-    let calls = session.calls().into_iter().filter_map(|(purpose, request)| match request {
-        Request::RetryDead(change) | Request::DeleteDead(change) => Some((purpose, change)),
-        _ => None,
-    });
-    calls.collect()
+fn writes(session: &mut Session) -> Vec<(Purpose, Request)> {
+    let calls = session.calls().into_iter();
+    calls.filter(|(_, request)| request.is_write()).collect()
 }
 
-fn operations(session: &mut Session) -> Vec<OperationRequest> {
-    let calls = session.calls().into_iter().filter_map(|(_, request)| match request {
-        Request::StartOperation(operation) => Some(operation),
-        _ => None,
-    });
-    calls.collect()
+/// The filter of an operation over dead letters, and how many it may change.
+fn operation(request: &Request) -> (Option<&str>, Option<u64>) {
+    let Request::StartOperation(operation) = request else { panic!("{request:?}") };
+    assert!(operation.dead, "{operation:?}");
+    (operation.filter.as_deref(), operation.max_affected)
 }
 
 #[test]
@@ -113,10 +107,9 @@ fn a_change_of_a_cause_goes_by_its_filter_and_no_further_than_what_was_counted()
     let shown = session.screen();
     assert!(shown.contains("canary: retry 1 first (14231)"), "{shown}");
     session.keys("y");
-    let sent = operations(&mut session);
-    let [operation] = sent.as_slice() else { panic!("{sent:?}") };
-    assert_eq!((operation.filter.as_deref(), operation.max_affected), (Some(CAUSE), Some(39)));
-    assert!(operation.dead && operation.action == OperationAction::Retry, "{operation:?}");
+    let sent = writes(&mut session);
+    let [(_, request)] = sent.as_slice() else { panic!("{sent:?}") };
+    assert_eq!(operation(request), (Some(CAUSE), Some(39)));
 }
 
 #[test]
@@ -130,9 +123,9 @@ fn the_others_follow_a_canary_that_completes_and_stay_after_one_that_fails() {
         session.key(KeyCode::Tab);
         session.keys("y");
         let mut sent = writes(&mut session);
-        let (purpose, change) = sent.remove(0);
+        let (purpose, request) = sent.remove(0);
+        let Request::RetryDead(change) = &request else { panic!("{request:?}") };
         assert_eq!(change.filter.as_deref(), Some("id:14231"));
-        let request = Request::RetryDead(change);
         session.effects.clear();
         session.send(Msg::Answer { purpose: purpose.clone(), request, result: Ok(retried(1)) });
         let calls = session.calls();
@@ -145,10 +138,10 @@ fn the_others_follow_a_canary_that_completes_and_stay_after_one_that_fails() {
         job.state.error = Some("still bad".to_owned());
         let ended = Ok(Answer::Ended(Box::new(job)));
         session.send(Msg::Answer { purpose, request, result: ended });
-        let rest = operations(&mut session);
+        let rest = writes(&mut session);
         assert_eq!(rest.len(), usize::from(follows), "{rest:?}");
         if follows {
-            assert_eq!(rest[0].filter.as_deref(), Some(CAUSE));
+            assert_eq!(operation(&rest[0].1).0, Some(CAUSE));
         } else {
             let shown = session.screen();
             assert!(shown.contains("still bad; the others are as they were"), "{shown}");

@@ -148,25 +148,17 @@ pub(crate) fn canary(
     };
     let mut rest = requests;
     let mut first = ChangeRequest::default();
-    for request in &mut rest {
-        let (ids, reason, by) = match request {
-            Request::RetryDead(change) => (&mut change.ids, &change.reason, &change.by),
-            Request::StartOperation(operation) => {
-                (&mut operation.ids, &operation.reason, &operation.by)
-            }
-            _ => continue,
+    // Takes the canary out of the named jobs, and keeps what still names some.
+    rest.retain_mut(|request| {
+        let (ids, filter, reason, by) = match request {
+            Request::RetryDead(it) => (&mut it.ids, &it.filter, &it.reason, &it.by),
+            Request::StartOperation(it) => (&mut it.ids, &it.filter, &it.reason, &it.by),
+            _ => return true,
         };
-        ids.retain(|id| *id != job);
         (first.reason, first.by) = (reason.clone(), by.clone());
-    }
-    let is_left = |request: &Request| match request {
-        Request::RetryDead(change) => change.filter.is_some() || !change.ids.is_empty(),
-        Request::StartOperation(operation) => {
-            operation.filter.is_some() || !operation.ids.is_empty()
-        }
-        _ => true,
-    };
-    rest.retain(is_left);
+        ids.retain(|id| *id != job);
+        filter.is_some() || !ids.is_empty()
+    });
     // A filter, which finds it only while it is a dead letter.
     first.filter = Some(format!("id:{job}"));
     (vec![Request::RetryDead(first)], Some(Canary { job, rest }))

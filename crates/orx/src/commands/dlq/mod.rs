@@ -5,9 +5,10 @@ mod export;
 mod retry;
 
 use orx_model::JobId;
-use orx_model::wire::{ChangeRequest, DeadLetter, ListQuery};
+use orx_model::wire::{ChangeRequest, DeadLetter, ListQuery, OperationAction, OperationRequest};
 
 use super::change::{SelectionArgs, Subject, confirmed, report, request, send_in_chunks};
+use super::operation::{self, ManyArgs};
 use super::{FilterArgs, JobReference, Session, why};
 use crate::error::{CliError, Exit};
 use crate::ui::{Cell, Column, HUMAN_ROWS, ListRow, Ui};
@@ -43,10 +44,18 @@ pub(crate) enum DlqSubcommand {
     Retry(Box<retry::RetryArgs>),
     /// Remove dead letters; their jobs stay in the history
     #[command(after_long_help = super::help::DLQ)]
-    Rm(Box<DeadLetterSelection>),
+    Rm(Box<RmArgs>),
     /// Write dead letters as JSON, one a line
     #[command(after_long_help = super::help::DLQ_EXPORT)]
     Export(export::ExportArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RmArgs {
+    #[command(flatten)]
+    selection: DeadLetterSelection,
+    #[command(flatten)]
+    many: ManyArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -89,16 +98,52 @@ pub(crate) async fn run(command: DlqSubcommand, session: &Session) -> Result<Exi
         DlqSubcommand::Top(args) => causes::run(args, session).await,
         DlqSubcommand::Retry(args) => retry::run(*args, session).await,
         DlqSubcommand::Export(args) => export::run(args, session).await,
-        DlqSubcommand::Rm(selection) => {
-            let request = selection_request(&selection, session).await?;
-            let call = |chunk| async move { session.client.delete_dead(&chunk).await };
-            let dry_run = |request| send_in_chunks(request, call);
-            let verb = "remove the dead letters of";
-            if !confirmed(&selection.change, session, &request, verb, dry_run).await? {
-                return Ok(Exit::Success);
-            }
-            report(session, &send_in_chunks(request, call).await?, Subject::DeadLetters).await
-        }
+        DlqSubcommand::Rm(args) => rm(&args, session).await,
+    }
+}
+
+async fn rm(args: &RmArgs, session: &Session) -> Result<Exit, CliError> {
+    let RmArgs { selection, many } = args;
+    let request = selection_request(selection, session).await?;
+    if many.needs_operation(&request) {
+        let ask = selection.needs_yes(&request);
+        let request = many_letters(OperationAction::RemoveDeadLetters, request, many);
+        return operation::start(session, request, ask, many.detach).await;
+    }
+    let call = |chunk| async move { session.client.delete_dead(&chunk).await };
+    let dry_run = |request| send_in_chunks(request, call);
+    let verb = "remove the dead letters of";
+    if !confirmed(&selection.change, session, &request, verb, dry_run).await? {
+        return Ok(Exit::Success);
+    }
+    report(session, &send_in_chunks(request, call).await?, Subject::DeadLetters).await
+}
+
+impl DeadLetterSelection {
+    /// Whether to ask first: those who name each job know what they change.
+    fn needs_yes(&self, request: &ChangeRequest) -> bool {
+        let piped = request.ids.len() > 1 && self.change.jobs.contains(&"-".into());
+        (request.filter.is_some() || piped) && !self.change.yes
+    }
+}
+
+/// The operation for a change of many dead letters.
+fn many_letters(
+    action: OperationAction,
+    request: ChangeRequest,
+    many: &ManyArgs,
+) -> OperationRequest {
+    OperationRequest {
+        dead: request.filter.is_some(),
+        ids: request.ids,
+        filter: request.filter,
+        tz: request.tz,
+        dry_run: request.dry_run,
+        max_affected: request.max_affected,
+        rate: many.rate,
+        reason: request.reason,
+        by: request.by,
+        ..OperationRequest::new(action)
     }
 }
 

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use orx_model::limits::PAGE_ROWS;
-use orx_model::wire::{ChangeAnswer, ChangeRequest, ListQuery, Rest};
-use orx_model::{Code, Job, JobId, JobStatus, Problem};
+use orx_model::wire::{Change, ChangeRequest, ListQuery, OperationAction, OperationRequest};
+use orx_model::{Job, JobId, JobStatus};
 
-use super::{DeadLetterSelection, Session, selection_request};
+use super::{DeadLetterSelection, Session, many_letters, selection_request};
 use crate::commands::change::{Subject, confirmed, report, send_in_chunks};
 use crate::commands::connection_notes;
+use crate::commands::operation::{self, ManyArgs};
 use crate::error::{CliError, Exit};
 
 /// Canaries at most: each is awaited on its own.
@@ -25,109 +25,77 @@ pub(crate) struct RetryArgs {
     /// Wait this long for the ends of the first ones
     #[arg(long, value_name = "D", value_parser = crate::duration, default_value = "10m", requires = "canary")]
     canary_timeout: Duration,
-    /// Retry at most this many a second
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    rate: Option<u32>,
+    #[command(flatten)]
+    many: ManyArgs,
 }
 
 pub(crate) async fn run(args: RetryArgs, session: &Session) -> Result<Exit, CliError> {
-    let request = selection_request(&args.selection, session).await?;
-    let call = |chunk| async move { session.client.retry_dead(&chunk).await };
-    let dry_run = |request| send_in_chunks(request, call);
-    let verb = match args.canary {
-        Some(first) => format!("retry {first} first, and if all complete the rest of"),
-        None => "retry".to_owned(),
+    let RetryArgs { selection, many, .. } = &args;
+    let request = selection_request(selection, session).await?;
+    let ask = selection.needs_yes(&request);
+    let Some(first) = args.canary.filter(|_| !request.dry_run) else {
+        if many.needs_operation(&request) {
+            let request = many_letters(OperationAction::Retry, request, many);
+            return operation::start(session, request, ask, many.detach).await;
+        }
+        let call = |chunk| async move { session.client.retry_dead(&chunk).await };
+        let dry_run = |request| send_in_chunks(request, call);
+        if !confirmed(&selection.change, session, &request, "retry", dry_run).await? {
+            return Ok(Exit::Success);
+        }
+        return report(session, &send_in_chunks(request, call).await?, Subject::Jobs).await;
     };
-    if !confirmed(&args.selection.change, session, &request, &verb, dry_run).await? {
+    // Refuses more than `max_affected` before the first job changes.
+    let whole = many_letters(OperationAction::Retry, request.clone(), many);
+    let dry_run = OperationRequest { dry_run: true, ..whole.clone() };
+    let found = session.client.start_operation(dry_run).await?.matched.count;
+    if found == 0 {
+        session.ui.note("no dead letters match, nothing changed");
         return Ok(Exit::Success);
     }
-    if request.dry_run || (args.canary.is_none() && args.rate.is_none()) {
-        return report(session, &send_in_chunks(request, call).await?, Subject::Jobs).await;
+    let question =
+        format!("retry {first} of {found} dead letters first, and if they complete the rest?");
+    if ask && !session.ui.confirm(&question)? {
+        return Ok(Exit::Success);
     }
-    // Refuses more than `max_affected` before the first job changes.
-    send_in_chunks(ChangeRequest { dry_run: true, ..request.clone() }, call).await?;
-    let mut letters = letters(session, &request).await?;
-    let mut answer = ChangeAnswer {
-        v: orx_model::wire::V,
-        dry_run: false,
-        affected: 0,
-        jobs: Vec::new(),
-        rest: None,
-    };
-    if let Some(first) = args.canary {
-        let rest = letters.split_off(letters.len().min(first as usize));
-        let canaries = ChangeRequest { filter: None, ids: letters, ..request.clone() };
-        if !canaries.ids.is_empty() {
-            answer = call(canaries.clone()).await?;
-            let ended = ends(session, &canaries.ids, args.canary_timeout).await?;
-            check(&canaries.ids, &ended, rest.len(), args.canary_timeout)?;
-        }
-        letters = rest;
+    let canaries = oldest(session, &request, first).await?;
+    let named = ChangeRequest { filter: None, ids: canaries.clone(), ..request };
+    let answer = session.client.retry_dead(&named).await?;
+    let retried = answer.jobs.iter().filter(|job| job.change == Change::Retried);
+    let retried: Vec<JobId> = retried.map(|job| job.id).collect();
+    let rest = found.saturating_sub(canaries.len() as u64);
+    let ended = ends(session, &retried, args.canary_timeout).await?;
+    check(&retried, &ended, rest, args.canary_timeout)?;
+    let mut whole = whole;
+    whole.ids.retain(|id| !canaries.contains(id));
+    if rest == 0 || (whole.filter.is_none() && whole.ids.is_empty()) {
+        return report(session, &answer, Subject::Jobs).await;
     }
-    let every = args.rate.map_or(usize::MAX, |rate| rate as usize);
-    let mut second = tokio::time::interval(Duration::from_secs(1));
-    let mut left = letters.as_slice();
-    while !left.is_empty() {
-        let (now, later) = left.split_at(left.len().min(every));
-        if args.rate.is_some() {
-            second.tick().await;
-        }
-        let part = ChangeRequest {
-            filter: None,
-            ids: now.to_vec(),
-            max_affected: None,
-            ..request.clone()
-        };
-        match send_in_chunks(part, call).await {
-            Ok(part) => {
-                answer.affected += part.affected;
-                answer.jobs.extend(part.jobs);
-                answer.rest = part.rest.map(|rest| and_later(rest, later));
-            }
-            Err(error) if answer.affected == 0 => return Err(error),
-            Err(error) => {
-                let problem = Problem::new(Code::Unavailable, error.message);
-                let rest = Rest { problem, count: now.len() as u64, jobs: now.to_vec() };
-                answer.rest = Some(and_later(rest, later));
-            }
-        }
-        if answer.rest.is_some() {
-            break;
-        }
-        left = later;
-    }
-    report(session, &answer, Subject::Jobs).await
+    session.ui.note("the first completed; the rest follows");
+    operation::start(session, whole, false, many.detach).await
 }
 
-fn and_later(mut rest: Rest, later: &[JobId]) -> Rest {
-    rest.count += later.len() as u64;
-    rest.jobs.extend(later);
-    rest
-}
-
-/// The dead letters of a request, the oldest jobs first.
-async fn letters(session: &Session, request: &ChangeRequest) -> Result<Vec<JobId>, CliError> {
+/// The first dead letters of a request, the oldest jobs first.
+async fn oldest(
+    session: &Session,
+    request: &ChangeRequest,
+    count: u32,
+) -> Result<Vec<JobId>, CliError> {
     if request.filter.is_none() {
         let mut ids = request.ids.clone();
         ids.sort_unstable();
         ids.dedup();
+        ids.truncate(count as usize);
         return Ok(ids);
     }
-    let mut query = ListQuery {
+    let query = ListQuery {
         filter: request.filter.clone(),
-        limit: Some(PAGE_ROWS as u32),
+        limit: Some(count),
         oldest_first: Some(true),
         ..ListQuery::default()
     };
-    let mut ids = Vec::new();
-    loop {
-        let page = session.client.dead_letters(&query).await?;
-        ids.extend(page.dead_letters.iter().map(|letter| letter.job.id));
-        query.cursor = page.next;
-        if query.cursor.is_none() {
-            return Ok(ids);
-        }
-    }
+    let page = session.client.dead_letters(&query).await?;
+    Ok(page.dead_letters.iter().map(|letter| letter.job.id).collect())
 }
 
 /// The jobs that ended in time.
@@ -155,12 +123,7 @@ async fn ends(session: &Session, jobs: &[JobId], timeout: Duration) -> Result<Ve
 
 /// # Errors
 /// Not all canaries completed: the rest must stay.
-fn check(
-    canaries: &[JobId],
-    ended: &[Job],
-    rest: usize,
-    timeout: Duration,
-) -> Result<(), CliError> {
+fn check(canaries: &[JobId], ended: &[Job], rest: u64, timeout: Duration) -> Result<(), CliError> {
     let failed = |id: &JobId| {
         let Some(job) = ended.iter().find(|job| job.id == *id) else {
             let timeout = orx_model::time::format_duration(timeout);
