@@ -45,6 +45,17 @@ fn clock_rows(world: &World) -> Vec<i64> {
 }
 
 #[test]
+fn the_next_time_of_a_fixed_schedule_is_one_that_has_not_run() {
+    let mut world = World::new();
+    world.add(cron("0 9 * * *"));
+    world.pass(3 * 24 * HOUR);
+    assert_eq!(world.jobs_of("work").len(), 3);
+    world.set_clock(-2 * 24 * HOUR);
+    let next = world.record("s").plan.position.next.expect("a next time");
+    assert_eq!(next.slot, ms(START + HOUR + 3 * 24 * HOUR), "all before it ran");
+}
+
+#[test]
 fn a_clock_that_was_set_years_forward_for_seconds_stops_no_schedule() {
     for restart in [false, true] {
         for spec in [every(10), cron("* * * * *"), cron("0 * * * *"), cron("30 9 * * *")] {

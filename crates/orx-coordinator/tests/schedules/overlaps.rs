@@ -1,11 +1,11 @@
 //! The overlap policies: what a due time does while the previous run has not ended.
 
 use orx_model::message::Notification;
-use orx_model::schedule::{CatchUp, Overlap, ScheduleSpec};
+use orx_model::schedule::{CatchUp, Overlap, ScheduleSpec, When};
 use orx_model::{JobId, JobStatus, OutcomeKind};
 use orx_store::{CancelCommand, Jobs, Schedules};
 
-use crate::world::{HOUR, MINUTE, START, World, done, hourly, ms};
+use crate::world::{HOUR, MINUTE, SECOND, START, World, done, hourly, ms, spec};
 
 use JobStatus::{Cancelled, Completed, Created, Dispatched};
 
@@ -123,6 +123,22 @@ fn after_the_waiting_run_was_cancelled_the_next_run_waits_for_the_first() {
     assert_eq!(world.cancels_of(world.runs()[0].0), 1);
     world.end(world.runs()[0].0, OutcomeKind::Cancelled);
     assert_eq!(world.run_status(), [Cancelled, Cancelled, Dispatched]);
+}
+
+#[test]
+fn of_two_runs_that_are_due_at_once_the_second_waits_for_the_first() {
+    let mut world = World::new();
+    let timing = When::Interval { every_ms: SECOND as u64, offset_ms: 0 };
+    world.add(ScheduleSpec { overlap: Overlap::CancelOld, ..spec("s", timing) });
+    world.until(START + SECOND);
+    let old = world.runs()[0].0;
+    assert_eq!(world.run_status(), [Dispatched]);
+    // The leader was busy for a second.
+    world.clock += 2 * SECOND;
+    world.wake();
+    assert_eq!(world.run_status(), [Dispatched, Created, Created]);
+    world.end(old, OutcomeKind::Cancelled);
+    assert_eq!(world.run_status(), [Cancelled, Dispatched, Created]);
 }
 
 #[test]
