@@ -15,7 +15,8 @@ use orx_model::wire::live::{
 use orx_model::wire::{AttentionKind, ChangeRequest, EnqueueRequest};
 use orx_model::{Capabilities, Code, ExecutionId, Incarnation, JobId, JobStatus, SecretHash};
 use orx_store::{
-    Dispatching as _, Lead, LeadRequest, Leases as _, Logs as _, Memory, WorkerReport, Workers as _,
+    Dispatching as _, Lead, LeadRequest, Leases as _, Logs as _, Memory, NodeReport, WorkerReport,
+    Workers as _,
 };
 use orx_testkit::make::{NOW, at, control_settings, name, outcome, request, succeeded};
 use orx_transport::{Direct, Wakeups};
@@ -380,6 +381,26 @@ async fn an_overview_is_made_once_for_all_and_says_what_needs_a_person() {
     assert_eq!(overview.rates.accepted.iter().sum::<u32>(), 1);
     let kinds: Vec<AttentionKind> = overview.attention.iter().map(|item| item.kind).collect();
     assert_eq!(kinds, [AttentionKind::NoLeader, AttentionKind::NoWorker]);
+}
+
+#[tokio::test]
+async fn a_node_that_runs_again_under_its_name_needs_nobody() {
+    let world = world();
+    for (node, name_of, seen) in [(1, "n1", -600), (2, "n2", -600), (3, "n1", 0)] {
+        let report = NodeReport {
+            node: Incarnation(node),
+            name: name(name_of),
+            url: None,
+            version: "1".into(),
+            zone_version: None,
+            started_at: at(seen),
+        };
+        world.store.put_node(report, at(seen)).await.expect("written");
+    }
+    let overview = world.panel.overview(&Caller::local()).await.expect("an overview");
+    let silent = overview.attention.iter().filter(|item| item.kind == AttentionKind::NodeLost);
+    let silent: Vec<&str> = silent.map(|item| item.text.as_str()).collect();
+    assert_eq!(silent, ["node n2 is silent"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,9 +1,9 @@
 //! What needs a person, worst first.
 
-use orx_model::Timestamp;
 use orx_model::message::WorkerDirective;
 use orx_model::time::format_duration;
 use orx_model::wire::{Attention, AttentionKind, NodeView, QueueView, WorkerView};
+use orx_model::{Name, Timestamp};
 
 use crate::view::{DEAD_LETTERS_MAX, zones_differ};
 
@@ -47,7 +47,9 @@ pub(crate) fn attention(found: &Findings<'_>) -> Vec<Attention> {
         let text = format!("{} jobs wait and there is no live worker", found.ready);
         all.push(item(AttentionKind::NoWorker, None, text));
     }
-    for node in found.nodes.iter().filter(|node| !node.live) {
+    // One that runs again under its name needs nobody.
+    let runs_again = |name: &Name| found.nodes.iter().any(|node| node.live && node.name == *name);
+    for node in found.nodes.iter().filter(|node| !node.live && !runs_again(&node.name)) {
         let text = format!("node {} is silent", node.name);
         all.push(item(AttentionKind::NodeLost, Some(node.name.to_string()), text));
     }
