@@ -1100,7 +1100,7 @@ _orx() {
             return 0
             ;;
         orx__subcmd__config__subcmd__show)
-            opts="-c -o -v -h --origin --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
+            opts="-c -o -v -h --origin --server --context --url --config --output --fields --no-header --color --quiet --verbose --time --tz --no-input --no-start --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -2013,6 +2013,7 @@ set edit:completion:arg-completer[orx] = {|@words|
             cand --time 'How to print times: relative, local, utc or unix'
             cand --tz 'Time zone for times that you type and that orx prints'
             cand --origin 'Print where each value comes from'
+            cand --server 'Print the settings in force at the server, with their origins'
             cand --no-header 'Do not print the names of columns'
             cand --quiet 'Print only data and errors'
             cand -v 'Print more details'

@@ -2060,6 +2060,7 @@ never\t''"
 complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -l time -d 'How to print times: relative, local, utc or unix' -r
 complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -l tz -d 'Time zone for times that you type and that orx prints' -r
 complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -l origin -d 'Print where each value comes from'
+complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -l server -d 'Print the settings in force at the server, with their origins'
 complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -l no-header -d 'Do not print the names of columns'
 complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -l quiet -d 'Print only data and errors'
 complete -c orx -n "__fish_orx_using_subcommand config; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Print more details'

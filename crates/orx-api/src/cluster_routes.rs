@@ -1,9 +1,11 @@
-//! Routes that ask the leader to step down, and that drain and resume nodes.
+//! Routes that ask the leader to step down, that drain and resume nodes, and that show their settings.
 
 use axum::extract::State;
 use axum::response::Response;
 use orx_model::Problem;
-use orx_model::wire::{NodeDrainAnswer, NodeDrainRequest, StepDownAnswer, StepDownRequest, path};
+use orx_model::wire::{
+    NodeDrainAnswer, NodeDrainRequest, ServerSettings, StepDownAnswer, StepDownRequest, path,
+};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -15,6 +17,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(step_down))
         .routes(routes!(drain_node))
         .routes(routes!(resume_node))
+        .routes(routes!(settings))
 }
 
 /// Ask the leader to step down, so that another node leads.
@@ -71,4 +74,20 @@ async fn resume_node(
     JsonBody(request): JsonBody<NodeDrainRequest>,
 ) -> HandlerResult<Response> {
     Ok(ok(&app.panel.resume_node(&caller, &node, request).await?))
+}
+
+/// All settings in force at the node that answers, with their origins. Secrets are masked.
+#[utoipa::path(
+    get, path = path::SETTINGS, tag = "admin",
+    responses(
+        (status = 200, body = ServerSettings, description = "the settings"),
+        (status = "default", body = Problem, content_type = "application/problem+json",
+         description = "refused: a problem document with a stable `code`"),
+    ),
+)]
+async fn settings(
+    State(app): State<App>,
+    AdminCaller(caller): AdminCaller,
+) -> HandlerResult<Response> {
+    Ok(ok(&app.panel.settings(&caller)?))
 }

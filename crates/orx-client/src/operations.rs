@@ -12,8 +12,9 @@ use orx_model::wire::{
     AuditPage, AuditQuery, CausePage, CausesQuery, ChangeAnswer, ChangeRequest, ClusterStatus,
     DeadLetterPage, EnqueueAnswer, EnqueueRequest, JobDetail, JobPage, ListQuery, NodeDrainAnswer,
     NodeDrainRequest, OperationAnswer, OperationPage, OperationRequest, OperationView,
-    OperationsQuery, Overview, QueueList, QueueOrder, QueueView, ResultAnswer, StepDownAnswer,
-    StepDownRequest, WorkerDetail, WorkerList, WorkersOrderAnswer, WorkersOrderRequest, path,
+    OperationsQuery, Overview, QueueList, QueueOrder, QueueView, ResultAnswer, ServerSettings,
+    StepDownAnswer, StepDownRequest, WorkerDetail, WorkerList, WorkersOrderAnswer,
+    WorkersOrderRequest, path,
 };
 use reqwest::Method;
 
@@ -153,6 +154,14 @@ impl Client {
     /// Any [`ClientError`](crate::ClientError).
     pub async fn step_down(&self, request: &StepDownRequest) -> Result<StepDownAnswer> {
         self.once(Method::POST, path::STEP_DOWN, |call| call.json(request)).await
+    }
+
+    /// The settings in force at the server that answers.
+    ///
+    /// # Errors
+    /// Any [`ClientError`](crate::ClientError).
+    pub async fn settings(&self) -> Result<ServerSettings> {
+        self.get(path::SETTINGS, &()).await
     }
 
     /// Drains a node.

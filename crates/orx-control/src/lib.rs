@@ -123,6 +123,8 @@ pub struct ControlSettings {
     pub node_lives_ms: u64,
     /// The durations in force by setting, in milliseconds; shown with the status of the cluster.
     pub settings_ms: std::collections::BTreeMap<String, u64>,
+    /// All settings in force with their origins, secrets masked.
+    pub in_force: Vec<orx_model::wire::ServerSetting>,
 }
 
 /// All operations. All clones share one state.

@@ -9,7 +9,7 @@ use orx_model::text::nearest;
 use orx_model::wire::{
     Attention, AttentionKind, ClockView, ClusterStatus, Condition, DeadLetter, DeadLetterPage,
     EnqueueRequest, JobDetail, JobPage, LinkView, ListQuery, NodeView, QueueList, QueueView,
-    ResultAnswer, StatusCounts, V, WorkerView,
+    ResultAnswer, ServerSettings, StatusCounts, V, WorkerView,
 };
 use orx_model::{Cause, Code, Job, JobId, JobSummary, Name, Problem, Timestamp, limits};
 use orx_store::{DeadLetterRow, ListRequest, Paused, StoreError};
@@ -221,6 +221,16 @@ impl ControlPanel {
             attention: attention.into_iter().map(|item| item.text).collect(),
             settings_ms: settings.settings_ms.clone(),
         })
+    }
+
+    /// The settings in force at this server, with their origins, secrets masked.
+    ///
+    /// # Errors
+    /// [`Code::NotAllowed`] without `admin`.
+    pub fn settings(&self, caller: &Caller) -> Result<ServerSettings> {
+        caller.need(Scope::Admin)?;
+        let settings = &self.inner.settings;
+        Ok(ServerSettings { v: V, node: settings.node, settings: settings.in_force.clone() })
     }
 
     async fn clock_view(&self) -> Result<Option<ClockView>> {

@@ -119,6 +119,7 @@ pub fn control_settings() -> ControlSettings {
         lease_ms: 30_000,
         node_lives_ms: 30_000,
         settings_ms: BTreeMap::new(),
+        in_force: Vec::new(),
     }
 }
 

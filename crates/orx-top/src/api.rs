@@ -13,8 +13,8 @@ use orx_model::wire::live::LiveEvent;
 use orx_model::wire::{
     AuditPage, AuditQuery, CausePage, CausesQuery, ChangeAnswer, ChangeRequest, ClusterStatus,
     DeadLetterPage, JobDetail, JobPage, ListQuery, LogEvent, NodeDrainAnswer, NodeDrainRequest,
-    OperationRequest, OperationView, QueueList, QueueOrder, QueueView, WorkerDetail, WorkerList,
-    WorkersOrderAnswer, WorkersOrderRequest,
+    OperationRequest, OperationView, QueueList, QueueOrder, QueueView, ServerSettings,
+    WorkerDetail, WorkerList, WorkersOrderAnswer, WorkersOrderRequest,
 };
 use orx_model::{JobId, Name, OperationId};
 use serde::{Deserialize, Serialize};
@@ -66,6 +66,8 @@ pub enum Request {
     Operation(OperationId),
     /// Drains, resumes or fences workers.
     OrderWorkers(WorkersOrderRequest),
+    /// The settings in force at the server.
+    Settings,
     /// Drains a node, or takes its drain back.
     DrainNode {
         /// Its incarnation.
@@ -95,6 +97,7 @@ impl Request {
     pub fn is_write(&self) -> bool {
         match self {
             Self::Cluster
+            | Self::Settings
             | Self::Queues
             | Self::Workers
             | Self::Worker(_)
@@ -159,6 +162,8 @@ pub enum Answer {
     Operation(Box<OperationView>),
     /// To [`Request::OrderWorkers`].
     Ordered(WorkersOrderAnswer),
+    /// To [`Request::Settings`].
+    Settings(ServerSettings),
     /// To [`Request::DrainNode`].
     Node(Box<NodeDrainAnswer>),
     /// To [`Request::PauseQueue`] and [`Request::ResumeQueue`].

@@ -79,6 +79,7 @@ impl ClientCommands {
                 Answer::Operation(Box::new(client.operation(*id).await?))
             }
             Request::OrderWorkers(order) => Answer::Ordered(client.order_workers(order).await?),
+            Request::Settings => Answer::Settings(client.settings().await?),
             Request::DrainNode { node, drains: true, request } => {
                 Answer::Node(Box::new(client.drain_node(node, request).await?))
             }

@@ -279,3 +279,23 @@ pub(crate) fn options() -> Options {
 pub(crate) fn app(width: u16, height: u16) -> App {
     App::new(options(), (width, height), moment(0))
 }
+
+/// Settings in force at a server.
+pub(crate) fn settings() -> orx_model::wire::ServerSettings {
+    use orx_model::wire::{ServerSetting, SettingOrigin};
+    let setting = |name: &str, value: &str, origin| ServerSetting {
+        name: name.to_owned(),
+        value: value.into(),
+        origin,
+    };
+    let file = SettingOrigin::File { file: "/etc/orx/config.toml".to_owned(), line: 12 };
+    orx_model::wire::ServerSettings {
+        v: 1,
+        node: incarnation(2),
+        settings: vec![
+            setting("server.name", "n2", SettingOrigin::Flag { name: "--name".to_owned() }),
+            setting("cluster.lease", "30s", file),
+            setting("retention.completed", "7d", SettingOrigin::Default {}),
+        ],
+    }
+}

@@ -247,6 +247,9 @@ pub(crate) enum ConfigSubcommand {
         /// Print where each value comes from
         #[arg(long)]
         origin: bool,
+        /// Print the settings in force at the server, with their origins
+        #[arg(long)]
+        server: bool,
     },
 }
 

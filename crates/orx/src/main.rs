@@ -122,7 +122,7 @@ fn run(cli: Cli, environment: &Environment) -> Result<Exit, CliError> {
         }
         TopLevelCommand::Ctx(command) => commands::ctx::run(command, &ui),
         TopLevelCommand::Config(ConfigSubcommand::Check) => commands::config::check(&config, &ui),
-        TopLevelCommand::Config(ConfigSubcommand::Show { origin }) => {
+        TopLevelCommand::Config(ConfigSubcommand::Show { origin, server: false }) => {
             commands::config::show(&config, origin, &ui)
         }
         TopLevelCommand::Daemon(DaemonSubcommand::Status { .. }) => {
@@ -217,6 +217,9 @@ fn client_command(
         match command {
             TopLevelCommand::Enqueue(args) => commands::enqueue::run(*args, &session).await,
             TopLevelCommand::Run(args) => commands::run::run(*args, &session).await,
+            TopLevelCommand::Config(ConfigSubcommand::Show { server: true, .. }) => {
+                commands::config::show_server(&session).await
+            }
             TopLevelCommand::Jobs(args) => commands::jobs::run(args, &session).await,
             TopLevelCommand::Show(args) => commands::show::run(args, &session).await,
             TopLevelCommand::Result(args) => commands::show::result(args, &session).await,

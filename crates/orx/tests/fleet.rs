@@ -401,3 +401,26 @@ async fn an_outcome_that_cannot_be_recorded_holds_up_no_job_that_was_claimed() {
         assert_eq!(started, 1, "{shown}");
     }
 }
+
+#[test]
+fn the_settings_of_a_server_are_shown_with_their_origins_and_without_secrets() {
+    let handler = "[handler.pay]\ncmd = [\"pay\", \"--password=hunter2\"]\n";
+    let machine = Machine::with_config(&format!("[cluster]\nlease = \"40s\"\n{handler}"));
+    let answer = machine.json(["config", "show", "--server"]);
+    let of = |name: &str| {
+        let all = answer["settings"].as_array().expect("a list");
+        all.iter().find(|one| one["name"] == name).cloned().unwrap_or_default()
+    };
+    assert_eq!(of("cluster.lease")["value"], "40s");
+    assert_eq!(of("cluster.lease")["origin"]["from"], "file");
+    assert_eq!(of("cluster.lease")["origin"]["line"], 2);
+    assert_eq!(of("server.listen")["origin"], json!({"from": "flag", "name": "--listen"}));
+    assert_eq!(of("retention.completed")["origin"]["from"], "default");
+    assert_eq!(of("output"), Value::Null, "only clients use it");
+    assert!(of("handler.pay")["value"].is_object(), "{answer}");
+    assert!(!answer.to_string().contains("hunter2"), "{answer}");
+    // The address to which a name of nothing was resolved.
+    assert_eq!(of("server.advertise")["value"], machine.url().as_str());
+    let text = machine.orx(["config", "show", "--server"]).out;
+    assert!(text.contains("cluster.lease") && text.contains("config.toml:2"), "{text}");
+}

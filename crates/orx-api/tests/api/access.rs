@@ -133,6 +133,7 @@ async fn the_document_describes_exactly_the_routes_there_are() {
         path::NODE_PUBLISH,
         path::CLUSTER,
         path::STEP_DOWN,
+        path::SETTINGS,
         path::NODE_DRAIN,
         path::NODE_RESUME,
         path::AUDIT,

@@ -13,6 +13,7 @@ mod operations;
 mod overview;
 pub mod path;
 mod queues;
+mod settings;
 mod workers;
 
 pub use audit::{AuditAction, AuditEntry, AuditPage, AuditQuery};
@@ -37,6 +38,7 @@ pub use operations::{
 };
 pub use overview::{Attention, AttentionKind, Overview, Percentiles, QueueOverview, Rates};
 pub use queues::{DeadLetter, DeadLetterPage, QueueList, QueueOrder, QueueView, StatusCounts};
+pub use settings::{ServerSetting, ServerSettings, SettingOrigin};
 pub use workers::{
     WorkerAttempt, WorkerCommand, WorkerDetail, WorkerList, WorkerOrdered, WorkerView,
     WorkersOrderAnswer, WorkersOrderRequest,

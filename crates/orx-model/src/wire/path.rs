@@ -50,6 +50,8 @@ pub const WORKERS_ORDER: &str = "/admin/v1/workers/order";
 pub const CLUSTER: &str = "/admin/v1/cluster";
 /// Ask the leader to step down.
 pub const STEP_DOWN: &str = "/admin/v1/cluster/step-down";
+/// The settings in force at the node that answers.
+pub const SETTINGS: &str = "/admin/v1/settings";
 /// Drain a node. `{node}` is its name, or the first digits of its incarnation.
 pub const NODE_DRAIN: &str = "/admin/v1/nodes/{node}/drain";
 /// Let a drained node lead and take workers again.

@@ -18,8 +18,8 @@ use orx_model::schedule::wire::ScheduleView;
 use orx_model::time::TimeStyle;
 use orx_model::wire::live::EventLine;
 use orx_model::wire::{
-    CauseGroup, ClusterStatus, DeadLetter, Overview as ServerOverview, QueueView, StatusCounts,
-    WorkerView,
+    CauseGroup, ClusterStatus, DeadLetter, Overview as ServerOverview, QueueView, ServerSettings,
+    StatusCounts, WorkerView,
 };
 use orx_model::{CauseId, JobId, JobSummary, Name, Timestamp};
 
@@ -152,6 +152,7 @@ pub(crate) struct Export {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Purpose {
     Cluster,
+    Settings,
     Queues,
     Workers,
     /// The newest jobs, for the overview.
@@ -390,6 +391,8 @@ pub(crate) struct App {
     pub(crate) dead: Dead,
     pub(crate) nodes: Grid,
     pub(crate) settings: Grid,
+    /// The settings in force at the server that answered last.
+    pub(crate) server_settings: Option<ServerSettings>,
     pub(crate) prompt: Option<Prompt>,
     pub(crate) histories: BTreeMap<PromptKind, History>,
     pub(crate) question: Option<Question>,
@@ -433,6 +436,7 @@ impl App {
             dead: Dead::default(),
             nodes: Grid::default(),
             settings: Grid::default(),
+            server_settings: None,
             prompt: None,
             histories: BTreeMap::new(),
             question: None,
@@ -491,6 +495,7 @@ impl App {
             changes,
             frozen,
             export,
+            server_settings,
         } = self;
         (*screen_before, *offset_ms) = (Screen::Overview, 0);
         (*link, *calls, *streams) = (Link::default(), Calls::default(), Streams::default());
@@ -513,7 +518,7 @@ impl App {
         emptied(schedules);
         (*events_grid, *nodes, *settings) = (Grid::default(), Grid::default(), Grid::default());
         (*prompt, *question, *popup, *message) = (None, None, None, None);
-        (*frozen, *export) = (None, None);
+        (*frozen, *export, *server_settings) = (None, None, None);
         self.fit();
     }
 

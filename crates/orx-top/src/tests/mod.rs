@@ -33,6 +33,7 @@ struct Session {
 fn answer(request: &Request) -> Option<Answer> {
     Some(match request {
         Request::Cluster => Answer::Cluster(Box::new(fixtures::cluster())),
+        Request::Settings => Answer::Settings(fixtures::settings()),
         Request::Queues => Answer::Queues(fixtures::queues()),
         Request::Workers => Answer::Workers(fixtures::workers()),
         Request::Jobs(_) => Answer::Jobs(fixtures::jobs()),

@@ -30,6 +30,9 @@ pub(crate) fn note(app: &mut App, msg: &Msg) {
             if app.link.is_down() {
                 app.calls.answered.clear();
                 app.streams.anew = true;
+                // Another server may answer from here on, or this one with other settings.
+                app.server_settings = None;
+                app.calls.failed.remove(&Purpose::Settings);
             }
             app.link.answered(now);
             if matches!(purpose, Purpose::Jobs(_)) {
@@ -89,6 +92,7 @@ fn answer(
     let Ok(answer) = result else { return };
     match (answer, purpose) {
         (Answer::Cluster(status), _) => live::take_cluster(app, *status),
+        (Answer::Settings(settings), _) => app.server_settings = Some(settings),
         (Answer::Queues(list), _) => {
             app.queues.rows = list.queues;
             arrange_queues(app);

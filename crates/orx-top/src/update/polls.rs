@@ -65,6 +65,7 @@ fn topic(app: &App, purpose: &Purpose) -> Option<Topic> {
         | Purpose::Audit(_)
         | Purpose::Worker(_)
         | Purpose::Slots(_)
+        | Purpose::Settings
         | Purpose::DryRun(_)
         | Purpose::Change(_) => None,
     }
@@ -152,6 +153,13 @@ fn in_view(app: &App) -> Vec<(Purpose, Request)> {
         Screen::Workers => vec![workers],
         Screen::Schedules => vec![schedules()],
         Screen::Dead => vec![super::dead::request(app)],
+        // They change only with a restart of the server.
+        Screen::Settings
+            if app.server_settings.is_none()
+                && !app.calls.failed.contains_key(&Purpose::Settings) =>
+        {
+            vec![(Purpose::Settings, Request::Settings)]
+        }
         Screen::Jobs | Screen::Cluster | Screen::Logs | Screen::Events | Screen::Settings => {
             Vec::new()
         }

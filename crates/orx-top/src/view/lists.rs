@@ -276,6 +276,22 @@ pub(crate) fn all_settings(app: &App) -> Vec<Setting> {
             origin: line.origin.clone(),
         });
     }
+    if let Some(server) = &app.server_settings {
+        for setting in &server.settings {
+            let value = match &setting.value {
+                serde_json::Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            all.push(Setting {
+                key: format!("server {}", setting.name),
+                name: setting.name.clone(),
+                value,
+                origin: format!("server, {}", setting.origin),
+            });
+        }
+        return all;
+    }
+    // A caller without the scope, and a server of an older version, get the intervals only.
     if let Some(cluster) = &app.cluster {
         for (name, ms) in &cluster.settings_ms {
             all.push(Setting {

@@ -1,10 +1,12 @@
 //! `orx config`: checks the configuration, and prints the effective settings.
 
+use orx_model::wire::{ServerSetting, SettingOrigin};
 use serde_json::{Map, Value, json};
 
+use super::Session;
 use crate::config::{Config, Layer};
 use crate::error::{CliError, Exit};
-use crate::ui::{Cell, Ui};
+use crate::ui::{Cell, Column, ListRow, Ui};
 
 /// Reports that the configuration is valid: loading it has returned an error otherwise.
 pub(crate) fn check(config: &Config, ui: &Ui) -> Result<Exit, CliError> {
@@ -36,6 +38,66 @@ struct Line {
 
 /// Tables of which each entry is a table of its own.
 const TABLES_OF_TABLES: [&str; 3] = ["handler", "job", "context"];
+
+/// Settings that only clients use.
+fn is_of_clients(table: &str, key: &str) -> bool {
+    matches!((table, key), ("top" | "context", _) | ("", "output" | "color" | "context"))
+}
+
+/// The settings of a daemon with their origins, for callers of its API, secrets masked.
+pub(crate) fn in_force(config: &Config, with_worker: bool) -> Vec<ServerSetting> {
+    let mut all = Vec::new();
+    let origin = |origin| setting_origin(config, origin);
+    let path = |path: &std::path::Path| json!(path.display().to_string());
+    for (name, value, from) in [
+        ("file", config.file.as_ref().map(|file| path(&file.path)), config.file.origin()),
+        ("state", config.state.as_ref().map(|state| path(state)), config.state.origin()),
+        ("log", Some(json!(*config.log)), config.log.origin()),
+    ] {
+        let value = value.unwrap_or(Value::Null);
+        all.push(ServerSetting { name: name.to_owned(), value, origin: origin(from) });
+    }
+    config.each(&mut |table, key, setting| {
+        if is_of_clients(table, key) || !with_worker && matches!(table, "worker" | "handler") {
+            return;
+        }
+        // A value that has no notation is not shown; `orx config show` on the machine says why.
+        let shown = setting.shown().ok().and_then(|value| serde_json::to_value(value).ok());
+        if let Some(value) = shown {
+            let name = full_key(table, key);
+            all.push(ServerSetting { name, value, origin: origin(setting.origin()) });
+        }
+    });
+    all
+}
+
+/// Prints the settings in force at the server that answers.
+pub(crate) async fn show_server(session: &Session) -> Result<Exit, CliError> {
+    let answer = session.client.settings().await?;
+    if session.ui.format.is_json() {
+        session.ui.one(&answer, "", &[])?;
+        return Ok(Exit::Success);
+    }
+    let row = |setting: &ServerSetting| -> Result<ListRow, CliError> {
+        let value = match &setting.value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        Ok(ListRow {
+            json: serde_json::to_value(setting)?,
+            id: setting.name.clone(),
+            cells: vec![
+                Cell::new(setting.name.clone()),
+                Cell::new(value),
+                Cell::new(setting.origin.to_string()),
+            ],
+        })
+    };
+    let rows: Result<Vec<ListRow>, CliError> = answer.settings.iter().map(row).collect();
+    let columns: [Column; 3] = [("SETTING", false), ("VALUE", false), ("ORIGIN", false)];
+    session.ui.list(&columns, &rows?)?;
+    Ok(Exit::Success)
+}
 
 pub(crate) fn show(config: &Config, with_origin: bool, ui: &Ui) -> Result<Exit, CliError> {
     let mut lines = Vec::new();
@@ -85,21 +147,18 @@ fn outside_the_file(config: &Config) -> Result<Vec<(&'static str, Value, Layer)>
 
 /// `--output`, `ORX_URL`, `/etc/orx/config.toml:12`, or `default`.
 pub(crate) fn origin_text(config: &Config, origin: Layer) -> String {
-    match (origin, &*config.file) {
-        (Layer::Flag(name) | Layer::Variable(name), _) => name.to_owned(),
-        (Layer::File(byte), Some(file)) => format!("{}:{}", file.path.display(), file.line(byte)),
-        (Layer::File(_), None) | (Layer::Default, _) => "default".to_owned(),
-    }
+    setting_origin(config, origin).to_string()
 }
 
-fn origin_json(config: &Config, origin: Layer) -> Value {
+fn setting_origin(config: &Config, origin: Layer) -> SettingOrigin {
     match (origin, &*config.file) {
-        (Layer::Flag(name), _) => json!({"from": "flag", "name": name}),
-        (Layer::Variable(name), _) => json!({"from": "variable", "name": name}),
-        (Layer::File(byte), Some(file)) => {
-            json!({"from": "file", "file": file.path.display().to_string(), "line": file.line(byte)})
-        }
-        (Layer::File(_), None) | (Layer::Default, _) => json!({"from": "default"}),
+        (Layer::Flag(name), _) => SettingOrigin::Flag { name: name.to_owned() },
+        (Layer::Variable(name), _) => SettingOrigin::Variable { name: name.to_owned() },
+        (Layer::File(byte), Some(file)) => SettingOrigin::File {
+            file: file.path.display().to_string(),
+            line: file.line(byte) as u64,
+        },
+        (Layer::File(_), None) | (Layer::Default, _) => SettingOrigin::Default {},
     }
 }
 
@@ -116,7 +175,8 @@ fn as_json(
     }
     for Line { table, key, value, origin } in lines {
         let value = serde_json::to_value(value)?;
-        let (name, origin) = (full_key(table, key), origin_json(config, *origin));
+        let (name, origin) =
+            (full_key(table, key), serde_json::to_value(setting_origin(config, *origin))?);
         match *table {
             "" => drop(all.insert(key.clone(), value)),
             table => {
@@ -129,7 +189,7 @@ fn as_json(
     }
     for (name, value, origin) in outside {
         all.insert((*name).to_owned(), value.clone());
-        origins.insert((*name).to_owned(), origin_json(config, *origin));
+        origins.insert((*name).to_owned(), serde_json::to_value(setting_origin(config, *origin))?);
     }
     all.insert("zone_data".to_owned(), serde_json::to_value(orx_schedule::rules::source().data())?);
     all.insert("origins".to_owned(), Value::Object(origins));

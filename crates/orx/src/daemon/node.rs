@@ -256,7 +256,8 @@ impl Node {
             true => config.worker.commands.taken(on_loopback),
             false => *config.worker.commands != Commands::Never,
         };
-        let control = control_settings(config, &report, &settings, commands)?;
+        let control =
+            control_settings(config, &report, &settings, (commands, options.with_worker))?;
         let node_token = NodeToken::make(&*shared, incarnation, NODE_TOKEN_VALID, wall())
             .await
             .map_err(store_error)?;
@@ -514,7 +515,7 @@ fn control_settings(
     config: &Config,
     node: &NodeReport,
     settings: &Settings,
-    allow_commands: bool,
+    (allow_commands, with_worker): (bool, bool),
 ) -> Result<ControlSettings, CliError> {
     let wrong = |error: String| CliError::new(Exit::Usage, "config", error);
     let of = |own: &JobOverrides| -> Result<Defaults, CliError> {
@@ -529,6 +530,16 @@ fn control_settings(
     let mut by_name = std::collections::BTreeMap::new();
     for (name, own) in &config.job {
         by_name.insert(name.clone(), of(own)?);
+    }
+    let mut in_force = crate::commands::config::in_force(config, with_worker);
+    // What was derived where the configuration has no value.
+    for (name, value) in
+        [("server.name", Some(node.name.to_string())), ("server.advertise", node.url.clone())]
+    {
+        let setting = in_force.iter_mut().find(|setting| setting.name == name);
+        if let (Some(setting), Some(value)) = (setting, value) {
+            setting.value = value.into();
+        }
     }
     let ms = |name: &str, span: Duration| (name.to_owned(), span.as_millis() as u64);
     Ok(ControlSettings {
@@ -554,5 +565,6 @@ fn control_settings(
             ms("keep_slots", settings.keep_slots),
         ]
         .into(),
+        in_force,
     })
 }
