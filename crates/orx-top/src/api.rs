@@ -309,12 +309,12 @@ pub trait Contexts: Send + Sync + 'static {
     ///
     /// # Errors
     /// There is none of this name, or it cannot be used.
-    fn open(&self, name: &str) -> Result<(Context, Arc<dyn Commands>), Failure>;
+    fn open(&self, name: &str) -> Result<(Context, Arc<dyn ServerCommands>), Failure>;
 }
 
 /// Carries requests to a server. Dropping a call cancels it.
 #[async_trait]
-pub trait Commands: Send + Sync + 'static {
+pub trait ServerCommands: Send + Sync + 'static {
     /// Carries out one request.
     ///
     /// # Errors

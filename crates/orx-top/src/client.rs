@@ -13,7 +13,7 @@ use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::api::{
-    Answer, Commands, Failure, FailureKind, LiveNews, LogNews, LogRequest, Request, Topic,
+    Answer, Failure, FailureKind, LiveNews, LogNews, LogRequest, Request, ServerCommands, Topic,
 };
 
 /// A server that answers no read within this counts as not reached.
@@ -110,7 +110,7 @@ impl ClientCommands {
 }
 
 #[async_trait]
-impl Commands for ClientCommands {
+impl ServerCommands for ClientCommands {
     async fn call(&self, request: &Request) -> Result<Answer, Failure> {
         let within = if request.is_write() { WRITE_WITHIN } else { READ_WITHIN };
         match tokio::time::timeout(within, self.carry_out(request)).await {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use orx_model::wire::ListQuery;
 
-use crate::api::{Answer, Commands, Request};
+use crate::api::{Answer, Request, ServerCommands};
 use crate::state::Exported;
 
 /// Rows that an export reads at once.
@@ -42,7 +42,7 @@ pub(crate) fn lines<'r, R: serde::Serialize + 'r>(rows: impl IntoIterator<Item =
 /// # Errors
 /// The file cannot be written, or a page has no answer: the text says how much was written.
 pub(crate) async fn export<P: Future<Output = ()> + Send>(
-    commands: &dyn Commands,
+    commands: &dyn ServerCommands,
     full: &Path,
     path: &str,
     what: Exported,
@@ -102,7 +102,7 @@ mod tests {
     struct Pages;
 
     #[async_trait]
-    impl Commands for Pages {
+    impl ServerCommands for Pages {
         async fn call(&self, request: &Request) -> Result<Answer, Failure> {
             let Request::Jobs(query) = request else { panic!("{request:?}") };
             let at: i64 = query.cursor.as_deref().map_or(6, |at| at.parse().expect("an id"));

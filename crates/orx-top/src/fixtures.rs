@@ -15,17 +15,17 @@ use orx_model::{
 };
 
 use crate::keys::Keymap;
-use crate::options::{Options, Theme};
-use crate::state::{App, Moment};
+use crate::options::{Theme, TopOptions};
+use crate::state::{App, UpdateTime};
 
 /// The time of every test.
 pub(crate) fn now() -> Timestamp {
     "2026-01-31T18:42:05Z".parse().expect("a time")
 }
 
-pub(crate) fn moment(mono_ms: u64) -> Moment {
+pub(crate) fn moment(mono_ms: u64) -> UpdateTime {
     let wall = now().saturating_add(Duration::from_millis(mono_ms));
-    Moment { wall, mono: Duration::from_millis(mono_ms), chance: 0.5 }
+    UpdateTime { wall, mono: Duration::from_millis(mono_ms), chance: 0.5 }
 }
 
 pub(crate) fn name(text: &str) -> Name {
@@ -250,8 +250,8 @@ pub(crate) fn log_part(attempt: u32, seq: u64, text: &str) -> orx_model::wire::L
     }
 }
 
-pub(crate) fn options() -> Options {
-    Options {
+pub(crate) fn options() -> TopOptions {
+    TopOptions {
         context: "prod".to_owned(),
         color: None,
         contexts: None,

@@ -30,12 +30,12 @@ mod update;
 mod view;
 
 pub use api::{
-    Answer, Commands, Context, Contexts, Failure, FailureKind, LiveNews, LogNews, LogRequest,
-    Request, Topic,
+    Answer, Context, Contexts, Failure, FailureKind, LiveNews, LogNews, LogRequest, Request,
+    ServerCommands, Topic,
 };
 pub use client::ClientCommands;
 pub use keys::{Action, KeyError, Keymap};
 pub use once::{OverviewReport, overview, overview_text};
-pub use options::{ContextColor, Options, Screen, SettingLine, Theme};
-pub use record::{Recorder, Replay};
-pub use run::{Clock, Ended, has_terminal, run};
+pub use options::{ContextColor, Screen, SettingLine, Theme, TopOptions};
+pub use record::{Replay, SessionRecorder};
+pub use run::{Ended, TopClock, has_terminal, run};

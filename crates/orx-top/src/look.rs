@@ -89,7 +89,7 @@ impl Look {
         self.colour(Color::Yellow, Color::Rgb(0xE6, 0x9F, 0x00))
     }
 
-    /// Trouble, and stale data.
+    /// Problems, and stale data.
     pub(crate) fn trouble(self) -> Style {
         self.warning().add_modifier(Modifier::REVERSED)
     }

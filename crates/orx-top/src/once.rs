@@ -5,10 +5,10 @@ use orx_model::text::{cells, clean_line};
 use orx_model::wire::{ClusterStatus, JobPage, ListQuery, QueueList};
 use serde::Serialize;
 
-use crate::api::{Answer, Commands, Failure, FailureKind, Request};
+use crate::api::{Answer, Failure, FailureKind, Request, ServerCommands};
 use crate::columns::{Column, Context, QUEUES_SHORT, RECENT, thousands};
 use crate::look::Look;
-use crate::options::{Options, Theme};
+use crate::options::{Theme, TopOptions};
 
 /// Jobs that the overview names.
 const RECENT_JOBS: u32 = 10;
@@ -34,7 +34,7 @@ fn unexpected() -> Failure {
 ///
 /// # Errors
 /// A request has no answer.
-pub async fn overview(commands: &dyn Commands) -> Result<OverviewReport, Failure> {
+pub async fn overview(commands: &dyn ServerCommands) -> Result<OverviewReport, Failure> {
     let Answer::Cluster(cluster) = commands.call(&Request::Cluster).await? else {
         return Err(unexpected());
     };
@@ -50,7 +50,7 @@ pub async fn overview(commands: &dyn Commands) -> Result<OverviewReport, Failure
 
 /// The overview as lines of text without colours or control codes.
 #[must_use]
-pub fn overview_text(report: &OverviewReport, options: &Options) -> String {
+pub fn overview_text(report: &OverviewReport, options: &TopOptions) -> String {
     let cluster = &report.cluster;
     let look = Look {
         ascii: options.ascii,

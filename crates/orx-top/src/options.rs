@@ -171,7 +171,7 @@ pub struct SettingLine {
 }
 
 /// How the dashboard starts and looks.
-pub struct Options {
+pub struct TopOptions {
     /// The context in use, or the address of the server, for the header.
     pub context: String,
     /// The colour behind the name of the context.

@@ -15,21 +15,21 @@ use tokio::sync::mpsc::{Sender, channel};
 use tokio::time::Instant;
 
 use crate::api::{
-    Answer, Commands, Failure, FailureKind, LiveNews, LogNews, LogRequest, NEWS_MOST, Request,
-    Topic,
+    Answer, Failure, FailureKind, LiveNews, LogNews, LogRequest, NEWS_MOST, Request,
+    ServerCommands, Topic,
 };
 
 /// A line of a recording.
 #[derive(Debug, Serialize, Deserialize)]
-struct Entry {
+struct RecordedEntry {
     /// Milliseconds since the start.
     at_ms: u64,
-    what: Recorded,
+    what: RecordedAnswer,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Recorded {
+enum RecordedAnswer {
     /// A request and its answer, at the time of the answer.
     Call { request: Request, answer: Result<Answer, Failure> },
     /// News of a log.
@@ -39,22 +39,22 @@ enum Recorded {
 }
 
 /// Passes requests on, and writes them down with their answers.
-pub struct Recorder<C> {
+pub struct SessionRecorder<C> {
     inner: C,
     start: Instant,
     file: Mutex<Box<dyn Write + Send>>,
 }
 
-impl<C> Recorder<C> {
+impl<C> SessionRecorder<C> {
     /// Writes to `file` what goes through `inner`.
     #[must_use]
     pub fn new(inner: C, file: Box<dyn Write + Send>) -> Self {
         Self { inner, start: Instant::now(), file: Mutex::new(file) }
     }
 
-    async fn write(&self, what: Recorded) {
+    async fn write(&self, what: RecordedAnswer) {
         let at_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let Ok(mut line) = serde_json::to_vec(&Entry { at_ms, what }) else { return };
+        let Ok(mut line) = serde_json::to_vec(&RecordedEntry { at_ms, what }) else { return };
         line.push(b'\n');
         let mut file = self.file.lock().await;
         // A full disk ends the recording, not the session.
@@ -63,10 +63,10 @@ impl<C> Recorder<C> {
 }
 
 #[async_trait]
-impl<C: Commands> Commands for Recorder<C> {
+impl<C: ServerCommands> ServerCommands for SessionRecorder<C> {
     async fn call(&self, request: &Request) -> Result<Answer, Failure> {
         let answer = self.inner.call(request).await;
-        self.write(Recorded::Call { request: request.clone(), answer: answer.clone() }).await;
+        self.write(RecordedAnswer::Call { request: request.clone(), answer: answer.clone() }).await;
         answer
     }
 
@@ -74,7 +74,7 @@ impl<C: Commands> Commands for Recorder<C> {
         let (sender, mut seen) = channel::<LogNews>(NEWS_MOST);
         let forward = async {
             while let Some(one) = seen.recv().await {
-                self.write(Recorded::Log { request, news: one.clone() }).await;
+                self.write(RecordedAnswer::Log { request, news: one.clone() }).await;
                 if news.send(one).await.is_err() {
                     return;
                 }
@@ -87,7 +87,7 @@ impl<C: Commands> Commands for Recorder<C> {
         let (sender, mut seen) = channel::<LiveNews>(NEWS_MOST);
         let forward = async {
             while let Some(one) = seen.recv().await {
-                self.write(Recorded::Live { topic: topic.clone(), news: one.clone() }).await;
+                self.write(RecordedAnswer::Live { topic: topic.clone(), news: one.clone() }).await;
                 if news.send(one).await.is_err() {
                     return;
                 }
@@ -125,15 +125,15 @@ impl Replay {
             if line.trim().is_empty() {
                 continue;
             }
-            let entry: Entry =
+            let entry: RecordedEntry =
                 serde_json::from_str(&line).map_err(|error| wrong(error.to_string()))?;
             let at = Duration::from_millis(entry.at_ms);
             match entry.what {
-                Recorded::Call { request, answer } => {
+                RecordedAnswer::Call { request, answer } => {
                     calls.entry(key(&request)).or_default().push((at, answer));
                 }
-                Recorded::Log { request, news } => logs.push((at, request, news)),
-                Recorded::Live { topic, news } => live.push((at, topic, news)),
+                RecordedAnswer::Log { request, news } => logs.push((at, request, news)),
+                RecordedAnswer::Live { topic, news } => live.push((at, topic, news)),
             }
         }
         if calls.is_empty() && live.is_empty() {
@@ -194,7 +194,7 @@ fn key(request: &Request) -> String {
 }
 
 #[async_trait]
-impl Commands for Replay {
+impl ServerCommands for Replay {
     async fn call(&self, request: &Request) -> Result<Answer, Failure> {
         if request.is_write() {
             let text = "a recording is played: nothing can be changed";
@@ -251,7 +251,7 @@ mod tests {
     struct Fixed;
 
     #[async_trait]
-    impl Commands for Fixed {
+    impl ServerCommands for Fixed {
         async fn call(&self, request: &Request) -> Result<Answer, Failure> {
             match request {
                 Request::Jobs(_) => Ok(Answer::Jobs(fixtures::jobs())),
@@ -272,9 +272,9 @@ mod tests {
 
     /// A file that the test can read.
     #[derive(Clone, Default)]
-    struct Shared(Arc<std::sync::Mutex<Vec<u8>>>);
+    struct SharedFile(Arc<std::sync::Mutex<Vec<u8>>>);
 
-    impl Write for Shared {
+    impl Write for SharedFile {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             self.0.lock().expect("a file").extend_from_slice(bytes);
             Ok(bytes.len())
@@ -287,8 +287,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_recording_answers_what_was_asked_and_filters_what_was_not() {
-        let file = Shared::default();
-        let recorder = Recorder::new(Fixed, Box::new(file.clone()));
+        let file = SharedFile::default();
+        let recorder = SessionRecorder::new(Fixed, Box::new(file.clone()));
         let all = Request::Jobs(ListQuery {
             limit: Some(100),
             count: Some(true),

@@ -13,11 +13,11 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::api::{Commands, LiveNews, LogNews, LogRequest, NEWS_MOST, Topic};
+use crate::api::{LiveNews, LogNews, LogRequest, NEWS_MOST, ServerCommands, Topic};
 use crate::export;
-use crate::options::Options;
+use crate::options::TopOptions;
 use crate::saved::{self, Found, SavedState};
-use crate::state::{App, Effect, Moment, Msg, Tone};
+use crate::state::{App, Effect, Msg, Tone, UpdateTime};
 use crate::terminal::{self, Screen};
 use crate::update::{next_wake, update};
 use crate::view;
@@ -29,7 +29,7 @@ const BATCH: usize = 256;
 
 /// Where time and chance come from.
 #[derive(Debug, Clone, Copy)]
-pub struct Clock {
+pub struct TopClock {
     /// The wall clock.
     pub wall: fn() -> Timestamp,
     /// A number from 0 to 1 by chance.
@@ -46,8 +46,8 @@ pub enum Ended {
 }
 
 struct Runner {
-    commands: Arc<dyn Commands>,
-    clock: Clock,
+    commands: Arc<dyn ServerCommands>,
+    clock: TopClock,
     start: Instant,
     messages: Sender<Msg>,
     inbox: Receiver<Msg>,
@@ -63,9 +63,9 @@ struct Runner {
 /// # Errors
 /// The terminal cannot be set up or written to.
 pub async fn run(
-    options: Options,
-    commands: Arc<dyn Commands>,
-    clock: Clock,
+    options: TopOptions,
+    commands: Arc<dyn ServerCommands>,
+    clock: TopClock,
 ) -> std::io::Result<Ended> {
     let start = Instant::now();
     let (messages, inbox) = channel(NEWS_MOST);
@@ -208,9 +208,9 @@ impl Signals {
 }
 
 impl Runner {
-    fn now(&self) -> Moment {
+    fn now(&self) -> UpdateTime {
         let mono = self.start.elapsed();
-        Moment { wall: (self.clock.wall)(), mono, chance: (self.clock.chance)() }
+        UpdateTime { wall: (self.clock.wall)(), mono, chance: (self.clock.chance)() }
     }
 
     /// Takes the messages in that have come by now.
@@ -264,7 +264,7 @@ impl Runner {
             Effect::Pager(text) => {
                 let pager = app.options.pager.clone();
                 self.keys = None;
-                let shown = self.screen.lend(app.mouse, || pipe_into(&pager, &text))?;
+                let shown = self.screen.suspend_for(app.mouse, || pipe_into(&pager, &text))?;
                 if let Err(error) = shown {
                     let name = pager.first().cloned().unwrap_or_default();
                     self.notify(Err(format!("could not run the pager `{name}`: {error}")));
@@ -339,7 +339,7 @@ impl Runner {
         let messages = self.messages.clone();
         tokio::spawn(async move {
             // After the end nobody waits for it.
-            let _ = messages.send(Msg::Done(notice)).await;
+            let _ = messages.send(Msg::Finished(notice)).await;
         });
     }
 
@@ -397,7 +397,7 @@ impl Runner {
     /// Stops the process, as Ctrl-Z does in a shell, until it is continued.
     fn suspend(&mut self, app: &App) -> std::io::Result<()> {
         self.keys = None;
-        self.screen.lend(app.mouse, || {
+        self.screen.suspend_for(app.mouse, || {
             let me = rustix::process::getpid();
             // Without the right to stop itself the program just goes on.
             let _ = rustix::process::kill_process(me, rustix::process::Signal::STOP);

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::columns::{QUEUES, SCHEDULES, WORKERS, sort_place, sort_title};
 use crate::options::Screen;
-use crate::state::prompt::{History, PromptKind};
+use crate::state::prompt::{InputHistory, PromptKind};
 use crate::state::{App, Listed};
 
 const FILE: &str = "top.json";
@@ -102,7 +102,7 @@ impl SavedState {
             }
         }
         for kind in PromptKind::ALL {
-            let mut history = History::default();
+            let mut history = InputHistory::default();
             self.histories.get(kind.name()).into_iter().flatten().for_each(|line| {
                 history.add(&orx_model::text::clean_line(line));
             });

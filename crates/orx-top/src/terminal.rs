@@ -51,7 +51,7 @@ fn take(mouse: bool) -> std::io::Result<()> {
 }
 
 /// Gives the terminal back, if it is taken. Errors are of no use any more: nobody could read them.
-pub(crate) fn give_back() {
+pub(crate) fn restore() {
     if !TAKEN.swap(false, Ordering::SeqCst) {
         return;
     }
@@ -76,7 +76,7 @@ fn catch_panics() {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             PANICKED.store(true, Ordering::SeqCst);
-            give_back();
+            restore();
             before(info);
         }));
     });
@@ -157,8 +157,12 @@ impl Screen {
     ///
     /// # Errors
     /// The terminal cannot be set up again.
-    pub(crate) fn lend<T>(&mut self, mouse: bool, to: impl FnOnce() -> T) -> std::io::Result<T> {
-        give_back();
+    pub(crate) fn suspend_for<T>(
+        &mut self,
+        mouse: bool,
+        to: impl FnOnce() -> T,
+    ) -> std::io::Result<T> {
+        restore();
         let result = to();
         take(mouse)?;
         self.forget();
@@ -178,7 +182,7 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        give_back();
+        restore();
     }
 }
 

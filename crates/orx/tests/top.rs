@@ -12,8 +12,8 @@ use common::{Machine, orx, result_of, until};
 use orx_model::Timestamp;
 use orx_model::time::UtcClock;
 use orx_top::{
-    Answer, Clock, Commands, Failure, FailureKind, Keymap, LiveNews, LogNews, LogRequest, Options,
-    Request, Theme, Topic,
+    Answer, Failure, FailureKind, Keymap, LiveNews, LogNews, LogRequest, Request, ServerCommands,
+    Theme, TopClock, TopOptions, Topic,
 };
 use tokio::sync::mpsc::Sender;
 
@@ -232,7 +232,7 @@ const PANICS: &str = "ORX_TEST_TOP_PANICS";
 struct Panics(bool);
 
 #[async_trait::async_trait]
-impl Commands for Panics {
+impl ServerCommands for Panics {
     async fn call(&self, _: &Request) -> Result<Answer, Failure> {
         assert!(!self.0, "a forced panic in a task");
         Err(Failure::new(FailureKind::Link, "there is no server here"))
@@ -254,7 +254,7 @@ fn time_that_panics() -> Timestamp {
 #[test]
 fn a_dashboard_that_panics() {
     let Ok(part) = std::env::var(PANICS) else { return };
-    let options = Options {
+    let options = TopOptions {
         context: "panics".to_owned(),
         color: None,
         contexts: None,
@@ -277,7 +277,7 @@ fn a_dashboard_that_panics() {
         commands: BTreeMap::new(),
     };
     let wall = if part == "loop" { time_that_panics } else { Timestamp::default };
-    let clock = Clock { wall, chance: || 0.5 };
+    let clock = TopClock { wall, chance: || 0.5 };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
     let ended = runtime.block_on(orx_top::run(options, Arc::new(Panics(part == "task")), clock));

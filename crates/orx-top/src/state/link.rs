@@ -6,7 +6,7 @@ use crate::api::{Failure, FailureKind};
 
 /// The data is asked for this often while there is no stream of changes.
 pub(crate) const POLL: Duration = Duration::from_secs(2);
-/// Nothing heard for this long: what is shown is stale.
+/// No message for this long: what is shown is stale.
 pub(crate) const STALE: Duration = Duration::from_secs(7);
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const RETRY_MOST: Duration = Duration::from_secs(5);
@@ -15,7 +15,7 @@ const RETRY_MOST_LATER: Duration = Duration::from_secs(10);
 
 /// Why there is no link, and when it is tried again.
 #[derive(Debug, Clone)]
-pub(crate) struct Outage {
+pub(crate) struct LinkOutage {
     pub(crate) since: Duration,
     pub(crate) tries: u32,
     pub(crate) retry_at: Duration,
@@ -50,8 +50,8 @@ impl LinkState {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Link {
     /// When the server answered last.
-    pub(crate) heard: Option<Duration>,
-    pub(crate) outage: Option<Outage>,
+    pub(crate) last_message: Option<Duration>,
+    pub(crate) outage: Option<LinkOutage>,
     /// The server sends changes by itself.
     pub(crate) streams: bool,
     /// The state that the log names last.
@@ -60,7 +60,7 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn answered(&mut self, now: Duration) {
-        self.heard = Some(now);
+        self.last_message = Some(now);
         self.outage = None;
     }
 
@@ -78,12 +78,13 @@ impl Link {
             FailureKind::Refused => Duration::MAX,
             FailureKind::Link | FailureKind::Answered => pause.mul_f64(0.75 + jitter / 4.0),
         };
-        self.outage = Some(Outage { since, tries, retry_at: now.saturating_add(pause), failure });
+        self.outage =
+            Some(LinkOutage { since, tries, retry_at: now.saturating_add(pause), failure });
     }
 
     /// The state in a word.
     pub(crate) fn state(&self, now: Duration) -> LinkState {
-        match (&self.outage, self.heard) {
+        match (&self.outage, self.last_message) {
             (Some(outage), _) if outage.failure.kind == FailureKind::Refused => LinkState::Refused,
             (Some(_), _) => LinkState::Offline,
             (None, None) => LinkState::Connecting,
@@ -104,7 +105,7 @@ impl Link {
 
     /// The age of the data, once it is stale.
     pub(crate) fn stale(&self, now: Duration) -> Option<Duration> {
-        let age = now.saturating_sub(self.heard?);
+        let age = now.saturating_sub(self.last_message?);
         (age >= STALE).then_some(age)
     }
 

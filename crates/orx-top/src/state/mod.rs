@@ -28,16 +28,16 @@ use self::grid::Grid;
 use self::link::Link;
 use self::logs::Logs;
 use self::pages::{PageRequest, Pages};
-use self::prompt::{History, Prompt, PromptKind};
+use self::prompt::{InputHistory, Prompt, PromptKind};
 use self::question::{Question, Verb};
-use self::rates::Rates;
+use self::rates::RateHistory;
 use crate::api::{Answer, Context, Failure, LiveNews, LogNews, LogRequest, Request, Topic};
 use crate::look::Look;
-use crate::options::{Options, Screen};
+use crate::options::{Screen, TopOptions};
 
 /// When something happened, and a number from 0 to 1 by chance.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Moment {
+pub(crate) struct UpdateTime {
     /// The wall clock of this machine.
     pub(crate) wall: Timestamp,
     /// The monotonic clock, from the start of the program.
@@ -68,7 +68,7 @@ pub(crate) enum Msg {
         news: LiveNews,
     },
     /// An effect ended, with what there is to say about it.
-    Done(Result<String, String>),
+    Finished(Result<String, String>),
     /// The export with this number has written so many rows.
     ExportedSoFar(u64, u64),
     /// The export with this number ended.
@@ -210,7 +210,7 @@ pub(crate) struct Overview {
     pub(crate) recent: Grid,
     pub(crate) attention: Grid,
     pub(crate) rows: Vec<JobSummary>,
-    pub(crate) rates: Rates,
+    pub(crate) rates: RateHistory,
     /// As the server counts it.
     pub(crate) server: Option<Box<ServerOverview>>,
 }
@@ -273,7 +273,7 @@ pub(crate) enum Tone {
 
 /// The text of the message line.
 #[derive(Debug, Clone)]
-pub(crate) struct Message {
+pub(crate) struct StatusMessage {
     pub(crate) text: String,
     pub(crate) tone: Tone,
     pub(crate) at: Duration,
@@ -316,7 +316,7 @@ pub(crate) struct ChangeResult {
 /// What is shown stands still.
 #[derive(Debug)]
 pub(crate) struct Frozen {
-    pub(crate) since: Moment,
+    pub(crate) since: UpdateTime,
     /// Answers that came since. Of those for one purpose the last is enough.
     pub(crate) waiting: VecDeque<Msg>,
     pub(crate) count: usize,
@@ -328,15 +328,15 @@ pub(crate) struct Frozen {
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
     pub(crate) watched: Vec<Topic>,
-    /// When each topic was heard of last.
-    pub(crate) heard: HashMap<Topic, Duration>,
+    /// When each topic sent its last message.
+    pub(crate) last_messages: HashMap<Topic, Duration>,
     /// All are to be opened anew, because the server is back.
     pub(crate) anew: bool,
 }
 
 /// What the header and the overview show.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Facts {
+pub(crate) struct ClusterFacts {
     pub(crate) leader: Option<String>,
     pub(crate) epoch: u64,
     pub(crate) nodes: (usize, usize),
@@ -352,7 +352,7 @@ pub(crate) struct Facts {
 
 /// The requests: which are under way, and what became of the last ones.
 #[derive(Debug, Default)]
-pub(crate) struct Calls {
+pub(crate) struct OpenCalls {
     pub(crate) in_flight: HashMap<Purpose, Duration>,
     pub(crate) answered: HashMap<Purpose, Duration>,
     pub(crate) failed: HashMap<Purpose, Failure>,
@@ -360,24 +360,24 @@ pub(crate) struct Calls {
 
 /// The whole state.
 pub(crate) struct App {
-    pub(crate) options: Options,
+    pub(crate) options: TopOptions,
     pub(crate) look: Look,
     pub(crate) mouse: bool,
     /// Texts are wrapped.
     pub(crate) wrap: bool,
     /// Columns and lines of the terminal.
     pub(crate) size: (u16, u16),
-    pub(crate) now: Moment,
+    pub(crate) now: UpdateTime,
     /// How far the server's clock is ahead of this machine's, in milliseconds.
     pub(crate) offset_ms: i64,
     pub(crate) link: Link,
-    pub(crate) calls: Calls,
+    pub(crate) calls: OpenCalls,
     pub(crate) screen: Screen,
     pub(crate) screen_before: Screen,
     /// What is open over the screen; the last is shown.
     pub(crate) details: Vec<Detail>,
     pub(crate) cluster: Option<ClusterStatus>,
-    pub(crate) facts: Option<Facts>,
+    pub(crate) facts: Option<ClusterFacts>,
     pub(crate) streams: Streams,
     /// The changes of workers, queues, schedules and nodes, newest first.
     pub(crate) events: VecDeque<EventLine>,
@@ -394,10 +394,10 @@ pub(crate) struct App {
     /// The settings in force at the server that answered last.
     pub(crate) server_settings: Option<ServerSettings>,
     pub(crate) prompt: Option<Prompt>,
-    pub(crate) histories: BTreeMap<PromptKind, History>,
+    pub(crate) histories: BTreeMap<PromptKind, InputHistory>,
     pub(crate) question: Option<Question>,
     pub(crate) popup: Option<Popup>,
-    pub(crate) message: Option<Message>,
+    pub(crate) message: Option<StatusMessage>,
     pub(crate) changes: Vec<Change>,
     pub(crate) frozen: Option<Frozen>,
     pub(crate) export: Option<Export>,
@@ -406,7 +406,7 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(options: Options, size: (u16, u16), now: Moment) -> Self {
+    pub(crate) fn new(options: TopOptions, size: (u16, u16), now: UpdateTime) -> Self {
         let look = Look { ascii: options.ascii, theme: options.theme, time: TimeStyle::Relative };
         let mut jobs = Jobs::default();
         jobs.pages.filter = options.filter.clone();
@@ -418,7 +418,7 @@ impl App {
             now,
             offset_ms: 0,
             link: Link::default(),
-            calls: Calls::default(),
+            calls: OpenCalls::default(),
             screen: options.screen.unwrap_or(Screen::Overview),
             screen_before: Screen::Overview,
             details: Vec::new(),
@@ -498,7 +498,7 @@ impl App {
             server_settings,
         } = self;
         (*screen_before, *offset_ms) = (Screen::Overview, 0);
-        (*link, *calls, *streams) = (Link::default(), Calls::default(), Streams::default());
+        (*link, *calls, *streams) = (Link::default(), OpenCalls::default(), Streams::default());
         (*cluster, *facts, *overview) = (None, None, Overview::default());
         details.clear();
         events.clear();
@@ -538,7 +538,7 @@ impl App {
     }
 
     pub(crate) fn notify(&mut self, tone: Tone, text: impl Into<String>) {
-        self.message = Some(Message { text: text.into(), tone, at: self.now.mono });
+        self.message = Some(StatusMessage { text: text.into(), tone, at: self.now.mono });
     }
 
     /// Whether changes can be asked for at all.

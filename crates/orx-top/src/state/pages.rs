@@ -12,7 +12,7 @@ pub(crate) const PAGE: u32 = 100;
 const WINDOW: usize = 3;
 
 #[derive(Debug, Clone)]
-struct Page {
+struct HeldPage {
     /// The cursor that it was read with; `None` for the first.
     start: Option<String>,
     rows: Vec<JobSummary>,
@@ -27,7 +27,7 @@ pub(crate) struct Pages {
     pub(crate) oldest_first: bool,
     /// It is read from its end, after the user went there.
     from_end: bool,
-    pages: VecDeque<Page>,
+    pages: VecDeque<HeldPage>,
     /// Cursors of the pages before the window that were dropped.
     earlier: Vec<Option<String>>,
     /// The filter and orders of the rows that are shown, while those of another filter are on their way.
@@ -70,7 +70,7 @@ impl Pages {
     }
 
     /// These jobs do not match any more.
-    pub(crate) fn leave(&mut self, ids: impl Iterator<Item = JobId>) {
+    pub(crate) fn dim(&mut self, ids: impl Iterator<Item = JobId>) {
         for id in ids {
             if self.find_mut(id).is_some() {
                 self.gone.insert(id);
@@ -201,7 +201,7 @@ impl Pages {
             return;
         }
         self.count = page.count.or(self.count);
-        let new = Page { start: request.start.clone(), rows: page.jobs, next: page.next };
+        let new = HeldPage { start: request.start.clone(), rows: page.jobs, next: page.next };
         if !self.loaded {
             self.pages = VecDeque::from([new]);
             (self.earlier, self.gone) = (Vec::new(), BTreeSet::new());
@@ -225,13 +225,13 @@ impl Pages {
         }
     }
 
-    fn unknown(&self, page: &Page) -> Vec<JobSummary> {
+    fn unknown(&self, page: &HeldPage) -> Vec<JobSummary> {
         let known: BTreeSet<JobId> =
             self.pages.iter().flat_map(|page| &page.rows).map(|row| row.id).collect();
         page.rows.iter().filter(|row| !known.contains(&row.id)).cloned().collect()
     }
 
-    fn merge(&mut self, place: usize, new: Page, flows: bool) {
+    fn merge(&mut self, place: usize, new: HeldPage, flows: bool) {
         let unknown = self.unknown(&new);
         let descends = self.oldest_first == self.from_end;
         let follows = |one: JobId, other: JobId| if descends { one < other } else { one > other };

@@ -100,7 +100,7 @@ impl Prompt {
     }
 
     /// Walks the history: back, or forth.
-    pub(crate) fn walk(&mut self, history: &History, back: bool) {
+    pub(crate) fn walk(&mut self, history: &InputHistory, back: bool) {
         let lines = history.lines();
         let place = match (self.place, back) {
             (None, true) => lines.len().checked_sub(1),
@@ -118,9 +118,9 @@ impl Prompt {
 
 /// The lines that were entered before, oldest first.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct History(Vec<String>);
+pub(crate) struct InputHistory(Vec<String>);
 
-impl History {
+impl InputHistory {
     pub(crate) fn add(&mut self, line: &str) {
         if line.is_empty() {
             return;

@@ -136,7 +136,7 @@ impl Verb {
 
 /// One thing that the change is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Target {
+pub(crate) struct WriteTarget {
     /// The id by which the server knows it.
     pub(crate) id: String,
     pub(crate) name: String,
@@ -154,7 +154,7 @@ pub(crate) enum DryRun {
     /// There is nothing to count.
     None,
     Asked,
-    Done(ChangeAnswer),
+    Counted(ChangeAnswer),
     Failed(Failure),
 }
 
@@ -173,7 +173,7 @@ pub(crate) struct Question {
     /// Answers to its dry run have its number.
     pub(crate) number: u64,
     pub(crate) verb: Verb,
-    pub(crate) targets: Vec<Target>,
+    pub(crate) targets: Vec<WriteTarget>,
     /// The filter, if everything that matches it is meant.
     pub(crate) filter: Option<String>,
     pub(crate) asked_at: Duration,
@@ -203,7 +203,7 @@ impl Question {
     pub(crate) fn new(
         number: u64,
         verb: Verb,
-        targets: Vec<Target>,
+        targets: Vec<WriteTarget>,
         filter: Option<String>,
         protected: bool,
         asked_at: Duration,
@@ -236,7 +236,7 @@ impl Question {
     pub(crate) fn count(&self) -> Option<u64> {
         match &self.dry_run {
             DryRun::None => Some(self.targets.len() as u64),
-            DryRun::Done(answer) => Some(answer.affected),
+            DryRun::Counted(answer) => Some(answer.affected),
             DryRun::Asked | DryRun::Failed(_) => None,
         }
     }

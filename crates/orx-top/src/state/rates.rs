@@ -27,11 +27,11 @@ pub(crate) struct Series {
 
 /// The counts of the last minutes.
 #[derive(Debug, Default)]
-pub(crate) struct Rates {
+pub(crate) struct RateHistory {
     samples: VecDeque<Sample>,
 }
 
-impl Rates {
+impl RateHistory {
     pub(crate) fn add(&mut self, at: Duration, counts: &StatusCounts) {
         let sum = |all: &[JobStatus]| all.iter().map(|status| counts.of(*status)).sum();
         let sample = Sample {
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn a_rate_is_the_change_of_a_count_and_a_pruned_count_is_none() {
-        let mut rates = Rates::default();
+        let mut rates = RateHistory::default();
         let mut counts = StatusCounts { completed: 1_000, ..StatusCounts::default() };
         for second in 0..10 {
             rates.add(Duration::from_secs(second), &counts);

@@ -9,7 +9,7 @@ use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier};
 
 use super::Session;
-use crate::api::{Commands, Context, Contexts, Failure, FailureKind};
+use crate::api::{Context, Contexts, Failure, FailureKind, ServerCommands};
 use crate::fixtures;
 use crate::options::{ContextColor, Theme};
 use crate::state::prompt::PromptKind;
@@ -23,7 +23,7 @@ impl Contexts for Names {
         ["local", "prod", "staging"].map(str::to_owned).to_vec()
     }
 
-    fn open(&self, _: &str) -> Result<(Context, Arc<dyn Commands>), Failure> {
+    fn open(&self, _: &str) -> Result<(Context, Arc<dyn ServerCommands>), Failure> {
         Err(Failure::new(FailureKind::Answered, "not in a test"))
     }
 }

@@ -69,7 +69,7 @@ fn answer(
         (Purpose::DryRun(number), _) => {
             if let Some(question) = app.question.as_mut().filter(|one| one.number == *number) {
                 question.dry_run = match result {
-                    Ok(Answer::Changed(answer)) => DryRun::Done(answer),
+                    Ok(Answer::Changed(answer)) => DryRun::Counted(answer),
                     Ok(_) => DryRun::None,
                     Err(failure) => DryRun::Failed(failure),
                 };

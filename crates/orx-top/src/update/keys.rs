@@ -134,7 +134,7 @@ pub(crate) fn act(app: &mut App, action: Action, effects: &mut Vec<Effect>) {
         Action::Open => open::open(app, effects),
         Action::Back => open::back(app, effects),
         Action::Quit if app.details.is_empty() => effects.push(Effect::Quit),
-        Action::Quit => open::leave(app, effects),
+        Action::Quit => open::close_or_quit(app, effects),
         Action::QuitNow => effects.push(Effect::Quit),
         Action::Mark => with_grid(app, Grid::toggle_mark),
         Action::MarkRange => with_grid(app, Grid::mark_range),

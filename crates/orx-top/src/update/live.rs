@@ -10,7 +10,7 @@ use super::answers;
 use crate::api::{FailureKind, LiveNews, Topic};
 use crate::options::Screen;
 use crate::state::details::{Detail, JobTab};
-use crate::state::{App, Effect, Facts, Purpose};
+use crate::state::{App, ClusterFacts, Effect, Purpose};
 
 /// A stream that was silent for longer is not relied on; servers ping every 5 s.
 const ALIVE: Duration = Duration::from_secs(12);
@@ -58,7 +58,7 @@ pub(crate) fn watch(app: &mut App, effects: &mut Vec<Effect>) {
     if topics == app.streams.watched && !app.streams.anew {
         return;
     }
-    app.streams.heard.retain(|topic, _| topics.contains(topic));
+    app.streams.last_messages.retain(|topic, _| topics.contains(topic));
     app.streams.watched.clone_from(&topics);
     let anew = std::mem::take(&mut app.streams.anew);
     effects.push(Effect::Watch { topics, anew });
@@ -66,28 +66,28 @@ pub(crate) fn watch(app: &mut App, effects: &mut Vec<Effect>) {
 
 /// Whether the server sends the changes of a topic.
 pub(crate) fn is_alive(app: &App, topic: &Topic) -> bool {
-    let heard = app.streams.heard.get(topic);
-    heard.is_some_and(|at| app.now.mono.saturating_sub(*at) < ALIVE)
+    let last = app.streams.last_messages.get(topic);
+    last.is_some_and(|at| app.now.mono.saturating_sub(*at) < ALIVE)
 }
 
-/// Notes that the server was heard, whether or not that is shown.
+/// Notes that the server sent something, whether or not that is shown.
 pub(crate) fn note(app: &mut App, topic: &Topic, news: &LiveNews) {
     let now = app.now.mono;
     match news {
         LiveNews::Event(event) => {
             if app.streams.watched.contains(topic) && !matches!(**event, LiveEvent::Problem(_)) {
-                app.streams.heard.insert(topic.clone(), now);
+                app.streams.last_messages.insert(topic.clone(), now);
             }
             app.link.answered(now);
         }
         LiveNews::Lost(failure) => {
-            app.streams.heard.remove(topic);
+            app.streams.last_messages.remove(topic);
             if !app.link.is_down() {
                 app.link.failed(failure.clone(), now, app.now.chance);
             }
         }
         LiveNews::Ended(failure) => {
-            app.streams.heard.remove(topic);
+            app.streams.last_messages.remove(topic);
             if failure.kind == FailureKind::Refused {
                 app.link.failed(failure.clone(), now, app.now.chance);
             }
@@ -126,7 +126,7 @@ pub(crate) fn take(app: &mut App, topic: &Topic, news: LiveNews) {
             }
             if let Topic::Jobs(_) = topic {
                 let gone = update.unmatched.iter().chain(&update.gone);
-                app.jobs.pages.leave(gone.copied());
+                app.jobs.pages.dim(gone.copied());
             }
         }
         LiveEvent::JobProgress(update) => {
@@ -218,7 +218,7 @@ fn state(app: &mut App, topic: &Topic, state: LiveState) {
         LiveState::Schedules(page) => {
             if page.next.is_some() {
                 // More than the stream begins with: asked for as before.
-                app.streams.heard.remove(topic);
+                app.streams.last_messages.remove(topic);
                 return;
             }
             app.schedules.rows = page.schedules;
@@ -328,7 +328,7 @@ pub(crate) fn take_cluster(app: &mut App, status: ClusterStatus) {
         let attention = attention.map(|text| (super::open::screen_of(text), text.clone()));
         take_facts(
             app,
-            Facts {
+            ClusterFacts {
                 leader,
                 epoch: status.epoch,
                 nodes: (status.nodes.iter().filter(|node| node.live).count(), status.nodes.len()),
@@ -358,7 +358,7 @@ fn take_overview(app: &mut App, overview: Box<Overview>) {
     let word = |ok: bool| if ok { "ok" } else { "not well" };
     take_facts(
         app,
-        Facts {
+        ClusterFacts {
             leader,
             epoch: overview.epoch,
             nodes: (overview.nodes_live as usize, overview.nodes as usize),
@@ -397,7 +397,7 @@ fn screen_for(kind: AttentionKind) -> Screen {
     }
 }
 
-fn take_facts(app: &mut App, facts: Facts) {
+fn take_facts(app: &mut App, facts: ClusterFacts) {
     let alerts = (0..facts.attention.len()).map(|place| place.to_string());
     app.overview.attention.set_rows(alerts.collect());
     let counters = (0..orx_model::JobStatus::ALL.len()).map(|place| place.to_string());

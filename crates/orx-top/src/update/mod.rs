@@ -24,7 +24,7 @@ use orx_model::wire::live::LiveEvent;
 use crate::api::LiveNews;
 use crate::options::Screen;
 use crate::state::question::DryRun;
-use crate::state::{App, Effect, Frozen, Moment, Msg, Purpose, Tone};
+use crate::state::{App, Effect, Frozen, Msg, Purpose, Tone, UpdateTime};
 
 /// Messages that are held while what is shown is frozen.
 const HELD: usize = 2_000;
@@ -34,7 +34,7 @@ const HELD_BYTES: usize = 8 * 1024 * 1024;
 const MESSAGE: Duration = Duration::from_secs(20);
 
 /// Takes a message in, and returns what is to be done.
-pub(crate) fn update(app: &mut App, now: Moment, msg: Msg) -> Vec<Effect> {
+pub(crate) fn update(app: &mut App, now: UpdateTime, msg: Msg) -> Vec<Effect> {
     app.now = now;
     let mut effects = Vec::new();
     match msg {
@@ -62,8 +62,8 @@ pub(crate) fn update(app: &mut App, now: Moment, msg: Msg) -> Vec<Effect> {
             app.enter(context);
             app.notify(Tone::Plain, text);
         }
-        Msg::Done(Ok(text)) => app.notify(Tone::Good, text),
-        Msg::Done(Err(text)) => app.notify(Tone::Bad, text),
+        Msg::Finished(Ok(text)) => app.notify(Tone::Good, text),
+        Msg::Finished(Err(text)) => app.notify(Tone::Bad, text),
         held @ (Msg::Answer { .. } | Msg::Log { .. } | Msg::Live { .. }) => {
             data(app, held, &mut effects)
         }

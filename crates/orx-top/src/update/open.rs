@@ -253,7 +253,7 @@ pub(crate) fn back(app: &mut App, effects: &mut Vec<Effect>) {
     {
         scroll.search = None;
     } else if !app.details.is_empty() {
-        leave(app, effects);
+        close_or_quit(app, effects);
     } else if super::keys::grid(app).is_some_and(|grid| grid.has_marks()) {
         if let Some(grid) = super::keys::grid(app) {
             grid.unmark();
@@ -298,7 +298,7 @@ pub(crate) fn back_hint(app: &App) -> Option<&'static str> {
 }
 
 /// Leaves the open detail.
-pub(crate) fn leave(app: &mut App, effects: &mut Vec<Effect>) {
+pub(crate) fn close_or_quit(app: &mut App, effects: &mut Vec<Effect>) {
     if let Some(Detail::Job(_)) = app.details.pop() {
         effects.push(Effect::Unfollow);
     }

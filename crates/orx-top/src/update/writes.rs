@@ -19,7 +19,7 @@ use crate::columns::took;
 use crate::keys::Action;
 use crate::options::Screen;
 use crate::state::details::Detail;
-use crate::state::question::{Question, Reply, TYPED_ABOVE, Target, Verb};
+use crate::state::question::{Question, Reply, TYPED_ABOVE, Verb, WriteTarget};
 use crate::state::{App, Change, ChangeResult, Effect, OverviewBox, Purpose, Tone};
 
 /// Changes that the list of recent ones holds.
@@ -61,7 +61,7 @@ fn deletes_jobs(app: &App) -> bool {
     }
 }
 
-pub(super) fn job_target(app: &App, job: &JobSummary) -> Target {
+pub(super) fn job_target(app: &App, job: &JobSummary) -> WriteTarget {
     let now = app.server_now();
     let worker = job.state.live.as_ref().map(|live| live.worker_name.to_string());
     let span = took(job, now).map(format_duration).unwrap_or_default();
@@ -74,7 +74,7 @@ pub(super) fn job_target(app: &App, job: &JobSummary) -> Target {
         span,
         worker.unwrap_or_else(|| job.spec.queue.to_string()),
     );
-    Target {
+    WriteTarget {
         id: job.id.to_string(),
         name: job.spec.name.to_string(),
         label,
@@ -84,7 +84,7 @@ pub(super) fn job_target(app: &App, job: &JobSummary) -> Target {
 }
 
 /// The jobs that the dashboard has seen, by id.
-fn seen(app: &App, id: &str) -> Option<Target> {
+fn seen(app: &App, id: &str) -> Option<WriteTarget> {
     let is = |job: &&JobSummary| job.id.to_string() == id;
     let rows = app.jobs.pages.rows();
     let found = rows.into_iter().find(is).or_else(|| app.overview.rows.iter().find(is));
@@ -150,7 +150,7 @@ pub(crate) fn ask_for_jobs(
         return;
     }
     let target = |id: &JobId| {
-        seen(app, &id.to_string()).unwrap_or_else(|| Target {
+        seen(app, &id.to_string()).unwrap_or_else(|| WriteTarget {
             id: id.to_string(),
             name: String::new(),
             label: id.to_string(),
@@ -158,7 +158,7 @@ pub(crate) fn ask_for_jobs(
             version: 0,
         })
     };
-    let targets: Vec<Target> = ids.iter().map(target).collect();
+    let targets: Vec<WriteTarget> = ids.iter().map(target).collect();
     let verb = verb_of(action);
     if let [only] = targets.as_slice()
         && let Some(status) = only.status
@@ -190,7 +190,7 @@ fn schedule(app: &mut App, action: Action, effects: &mut Vec<Effect>) {
         (Action::Trigger, _) => Verb::Trigger,
         _ => Verb::RemoveSchedule,
     };
-    let target = Target {
+    let target = WriteTarget {
         id: schedule.id.to_string(),
         name: String::new(),
         label: format!(
@@ -210,7 +210,7 @@ fn queue(app: &mut App, effects: &mut Vec<Effect>) {
     let found = app.queues.rows.iter().find(|one| Some(one.queue.to_string()) == name);
     let Some(queue) = found else { return };
     let verb = if queue.paused.is_some() { Verb::ResumeQueue } else { Verb::PauseQueue };
-    let target = Target {
+    let target = WriteTarget {
         id: queue.queue.to_string(),
         name: String::new(),
         label: queue.queue.to_string(),
@@ -230,7 +230,7 @@ fn worker(app: &mut App, effects: &mut Vec<Effect>) {
     let Some(worker) = found else { return };
     let verb = if worker.order.is_some() { Verb::Undrain } else { Verb::Drain };
     let active = worker.active;
-    let target = Target {
+    let target = WriteTarget {
         id: worker.incarnation.to_string(),
         name: worker.name.to_string(),
         label: format!(
@@ -250,7 +250,7 @@ fn node(app: &mut App, effects: &mut Vec<Effect>) {
     let Some(node) = found else { return };
     let verb = if node.drain.is_some() { Verb::UndrainNode } else { Verb::DrainNode };
     let url = node.url.as_deref().unwrap_or("no address");
-    let target = Target {
+    let target = WriteTarget {
         id: node.node.to_string(),
         name: node.name.to_string(),
         label: format!("{}  {}  {url}", node.name, node.role()),
@@ -264,7 +264,7 @@ fn node(app: &mut App, effects: &mut Vec<Effect>) {
 pub(super) fn open(
     app: &mut App,
     verb: Verb,
-    targets: Vec<Target>,
+    targets: Vec<WriteTarget>,
     filter: Option<String>,
     canary: Option<JobId>,
     effects: &mut Vec<Effect>,
@@ -285,7 +285,7 @@ pub(super) fn open(
     app.question = Some(question);
 }
 
-fn ids_of(targets: &[Target]) -> Vec<JobId> {
+fn ids_of(targets: &[WriteTarget]) -> Vec<JobId> {
     targets.iter().filter_map(|target| target.id.parse().ok()).collect()
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn link(app: &App) -> (String, Style) {
         return (format!("FROZEN {age}, {} waiting", frozen.count), look.trouble());
     }
     if let Some(outage) = &app.link.outage {
-        let age = app.link.heard.map(|heard| seconds(now.saturating_sub(heard)));
+        let age = app.link.last_message.map(|last| seconds(now.saturating_sub(last)));
         let age = age.map_or_else(|| "offline".to_owned(), |age| format!("STALE {age}, offline"));
         if outage.failure.kind == FailureKind::Refused {
             return (format!("{age}, Ctrl-R tries again"), look.trouble());
@@ -50,11 +50,11 @@ pub(crate) fn link(app: &App) -> (String, Style) {
     if app.options.replay {
         return ("REPLAY".to_owned(), look.bold());
     }
-    match app.link.heard {
+    match app.link.last_message {
         None => ("connecting".to_owned(), look.dim()),
         Some(_) if app.link.streams => ("live".to_owned(), look.good()),
-        Some(heard) => {
-            let age = now.saturating_sub(heard);
+        Some(last) => {
+            let age = now.saturating_sub(last);
             let old = match age.as_secs() {
                 0..3 => String::new(),
                 age => format!(", {age}s old"),

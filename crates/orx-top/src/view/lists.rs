@@ -220,7 +220,7 @@ pub(crate) fn events(app: &App, area: Rect, class: Class, buffer: &mut Buffer) {
     let facts = vec!["newest first".to_owned()];
     let inside = boxed(app, title(app, "Events", facts), true, area, class, buffer);
     if app.events.is_empty() {
-        let text = match app.streams.heard.contains_key(&crate::api::Topic::Events) {
+        let text = match app.streams.last_messages.contains_key(&crate::api::Topic::Events) {
             true => "nothing has happened since the node started",
             false if app.link.is_down() => "no server answers",
             false => "waiting for the stream of events …",

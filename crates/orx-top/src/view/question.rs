@@ -100,7 +100,7 @@ fn content(app: &App, question: &Question) -> (Vec<Line<'static>>, usize, usize)
             let text = format!("  could not be counted: {}", failure.message);
             all.push(Line::styled(clean_line(&text).into_owned(), look.bad()));
         }
-        DryRun::Done(answer) => {
+        DryRun::Counted(answer) => {
             let alone = question.targets.len() as u64;
             if question.filter.is_none() && answer.affected < alone {
                 let left = alone - answer.affected;
@@ -176,7 +176,7 @@ fn examples(question: &Question) -> Vec<String> {
         return question.targets.iter().take(EXAMPLES).map(|one| one.label.clone()).collect();
     }
     match &question.dry_run {
-        DryRun::Done(answer) => {
+        DryRun::Counted(answer) => {
             let shown = answer.jobs.iter().take(EXAMPLES);
             shown
                 .map(|job| match job.status {

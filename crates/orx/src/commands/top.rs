@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use orx_client::{Client, ClientError, Endpoint, Locate, Trust};
 use orx_model::filter::Filter;
 use orx_top::{
-    ClientCommands, Clock, Commands, Context, ContextColor, Contexts, Ended, Failure, FailureKind,
-    Keymap, Options, Recorder, Replay, Screen, SettingLine, Theme,
+    ClientCommands, Context, ContextColor, Contexts, Ended, Failure, FailureKind, Keymap, Replay,
+    Screen, ServerCommands, SessionRecorder, SettingLine, Theme, TopClock, TopOptions,
 };
 
 use crate::config::{Config, Environment};
@@ -98,7 +98,7 @@ pub(crate) fn run(
         if args.once {
             return once(&*commands, &options, ui).await;
         }
-        let clock = Clock { wall: crate::clock::wall, chance: rand::random::<f64> };
+        let clock = TopClock { wall: crate::clock::wall, chance: rand::random::<f64> };
         Ok(match orx_top::run(options, commands, clock).await? {
             Ended::Quit => Exit::Success,
             Ended::Signal(number) => Exit::Interrupted(number),
@@ -109,7 +109,11 @@ pub(crate) fn run(
     ended
 }
 
-async fn once(commands: &dyn Commands, options: &Options, ui: &Ui) -> Result<Exit, CliError> {
+async fn once(
+    commands: &dyn ServerCommands,
+    options: &TopOptions,
+    ui: &Ui,
+) -> Result<Exit, CliError> {
     let report = orx_top::overview(commands).await.map_err(failed)?;
     if ui.format.is_json() {
         ui.one(&report, "", &[])?;
@@ -135,7 +139,7 @@ fn commands(
     args: &TopArgs,
     no_start: bool,
     config: &Config,
-) -> Result<Arc<dyn Commands>, CliError> {
+) -> Result<Arc<dyn ServerCommands>, CliError> {
     if let Some(path) = &args.replay {
         let shown = path.display();
         let file = std::fs::File::open(path).map_err(|error| {
@@ -164,7 +168,7 @@ fn commands(
             .cause(error.to_string())
             .hint("`--record` needs the name of a new file")
     })?;
-    Ok(Arc::new(Recorder::new(commands, Box::new(file))))
+    Ok(Arc::new(SessionRecorder::new(commands, Box::new(file))))
 }
 
 /// May start the local server when the dashboard opens, and not again: a server that is stopped while it is
@@ -222,7 +226,7 @@ impl Contexts for NamedContexts {
         named.keys().cloned().chain(local).collect()
     }
 
-    fn open(&self, name: &str) -> Result<(Context, Arc<dyn Commands>), Failure> {
+    fn open(&self, name: &str) -> Result<(Context, Arc<dyn ServerCommands>), Failure> {
         let failure = |error: CliError| {
             let mut failure = Failure::new(FailureKind::Answered, error.message);
             (failure.cause, failure.hint) = (error.cause, error.hint);
@@ -254,7 +258,7 @@ fn options(
     config: &Config,
     environment: &Environment,
     ui: &Ui,
-) -> Result<Options, CliError> {
+) -> Result<TopOptions, CliError> {
     let connection = config.connection()?;
     let context = config.context();
     let name = match (context.is_empty(), connection.urls.first(), &args.replay) {
@@ -284,7 +288,7 @@ fn options(
     };
     let pager = ["ORX_PAGER", "PAGER"].into_iter().find_map(|name| environment.text(name));
     let pager = pager.unwrap_or_else(|| "less -R".to_owned());
-    Ok(Options {
+    Ok(TopOptions {
         context: name,
         color: color.and_then(ContextColor::named),
         contexts,
