@@ -33,6 +33,8 @@ mod logs;
 mod open;
 mod operations;
 mod outcomes;
+#[cfg(test)]
+mod plan_tests;
 mod queues;
 mod retention;
 mod row;

@@ -8,6 +8,7 @@ pub(crate) mod keys;
 pub(crate) mod live;
 pub(crate) mod mouse;
 pub(crate) mod open;
+mod operations;
 pub(crate) mod palette;
 pub(crate) mod polls;
 pub(crate) mod popups;
@@ -73,7 +74,7 @@ pub(crate) fn update(app: &mut App, now: UpdateTime, msg: Msg) -> Vec<Effect> {
     }
     prompts::apply_when_quiet(app);
     if app.screen == Screen::Settings {
-        let keys = crate::view::lists::all_settings(app).into_iter().map(|one| one.key);
+        let keys = crate::view::settings::all_settings(app).into_iter().map(|one| one.key);
         app.settings.set_rows(keys.collect());
     }
     app.fit();

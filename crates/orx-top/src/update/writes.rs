@@ -7,19 +7,18 @@ use orx_model::schedule::wire::{ScheduleOrder, ScheduleState};
 use orx_model::text::clean_line;
 use orx_model::time::format_duration;
 use orx_model::wire::{
-    Change as JobChange, ChangeAnswer, ChangeRequest, NodeDrainRequest, OperationAction,
-    OperationRequest, OperationStatus, OperationView, QueueOrder, WorkerCommand,
-    WorkersOrderRequest,
+    Change as JobChange, ChangeAnswer, ChangeRequest, NodeDrainRequest, OperationStatus,
+    QueueOrder, WorkerCommand, WorkersOrderRequest,
 };
 use orx_model::{JobId, JobStatus, JobSummary, Name};
 
-use super::polls;
+use super::{operations, polls};
 use crate::api::{Answer, Failure, Request};
 use crate::columns::took;
 use crate::keys::Action;
 use crate::options::Screen;
 use crate::state::details::Detail;
-use crate::state::question::{Question, Reply, TYPED_ABOVE, Verb, WriteTarget};
+use crate::state::question::{Question, Reply, Verb, WriteTarget};
 use crate::state::{App, Change, ChangeResult, Effect, OverviewBox, Purpose, Tone};
 
 /// Changes that the list of recent ones holds.
@@ -285,7 +284,7 @@ pub(super) fn open(
     app.question = Some(question);
 }
 
-fn ids_of(targets: &[WriteTarget]) -> Vec<JobId> {
+pub(super) fn ids_of(targets: &[WriteTarget]) -> Vec<JobId> {
     targets.iter().filter_map(|target| target.id.parse().ok()).collect()
 }
 
@@ -383,7 +382,7 @@ fn requests(question: &Question, by: Option<String>) -> Vec<Request> {
         (Verb::Trigger, Some(id)) => vec![Request::TriggerSchedule(id, order())],
         (Verb::RemoveSchedule, Some(id)) => vec![Request::RemoveSchedule(id, version)],
         (verb, _) if verb.is_of_jobs() => {
-            if let Some(operation) = operation(question, by.clone()) {
+            if let Some(operation) = operations::operation(question, by.clone()) {
                 return vec![Request::StartOperation(operation)];
             }
             let change = |ids, expected| ChangeRequest {
@@ -405,32 +404,6 @@ fn requests(question: &Question, by: Option<String>) -> Vec<Request> {
         }
         _ => Vec::new(),
     }
-}
-
-/// The operation for a whole filter, or for more jobs than one request should change.
-fn operation(question: &Question, by: Option<String>) -> Option<OperationRequest> {
-    let (action, dead) = match question.verb {
-        Verb::CancelJobs => (OperationAction::Cancel, false),
-        Verb::DeleteJobs => (OperationAction::Remove, false),
-        Verb::RetryDead => (OperationAction::Retry, true),
-        Verb::DeleteDead => (OperationAction::RemoveDeadLetters, true),
-        _ => (OperationAction::Retry, false),
-    };
-    let filter = question.filter.clone();
-    let few = question.targets.len() as u64 <= TYPED_ABOVE;
-    if filter.is_none() && few {
-        return None;
-    }
-    Some(OperationRequest {
-        ids: if filter.is_none() { ids_of(&question.targets) } else { Vec::new() },
-        max_affected: filter.as_ref().and_then(|_| question.count()),
-        dead: dead && filter.is_some(),
-        filter,
-        reason: question.reason_text(),
-        by,
-        force: question.force && action == OperationAction::Cancel,
-        ..OperationRequest::new(action)
-    })
 }
 
 /// The same change as a command.
@@ -510,7 +483,7 @@ pub(crate) fn answered(
     };
     match result {
         Ok(Answer::Changed(answer)) => note_jobs(&mut change.result, &answer),
-        Ok(Answer::Operation(operation)) => note_operation(&mut change.result, &operation),
+        Ok(Answer::Operation(operation)) => operations::note(&mut change.result, &operation),
         Ok(Answer::Ordered(answer)) => {
             let done = answer.workers.iter().filter(|one| one.done).count();
             change.result.affected += done as u64;
@@ -540,27 +513,6 @@ pub(crate) fn answered(
     app.notify(tone, text);
     polls::reload(app);
     polls::ask(app, effects);
-}
-
-fn note_operation(result: &mut ChangeResult, operation: &OperationView) {
-    result.affected += operation.changed;
-    let left = &operation.left_alone;
-    let reasons = [
-        (left.already_ended, "ended before"),
-        (left.not_ended, "have not ended"),
-        (left.not_found, "are not there any more"),
-        (left.in_use, "are still waited for"),
-    ];
-    let reasons = reasons.into_iter().filter(|(count, _)| *count > 0);
-    result.left.extend(reasons.map(|(count, why)| format!("{count} {why}")));
-    match operation.status {
-        OperationStatus::Cancelled => result.note = Some("it was cancelled".to_owned()),
-        OperationStatus::Failed => {
-            let why = operation.problem.as_deref().unwrap_or("no reason is known");
-            result.note = Some(format!("it failed: {}", clean_line(why)));
-        }
-        OperationStatus::Running | OperationStatus::Done => {}
-    }
 }
 
 fn note_jobs(result: &mut ChangeResult, answer: &ChangeAnswer) {

@@ -9,6 +9,7 @@ pub(crate) mod logs;
 pub(crate) mod overview;
 pub(crate) mod popup;
 pub(crate) mod question;
+pub(crate) mod settings;
 pub(crate) mod table;
 pub(crate) mod text;
 
@@ -64,7 +65,7 @@ fn body(app: &App, area: Rect, class: Class, buffer: &mut Buffer) {
         Screen::Cluster => cluster::draw(app, area, class, buffer),
         Screen::Logs => logs::draw(app, area, class, buffer),
         Screen::Events => lists::events(app, area, class, buffer),
-        Screen::Settings => lists::settings(app, area, class, buffer),
+        Screen::Settings => settings::settings(app, area, class, buffer),
     }
 }
 
