@@ -1,4 +1,4 @@
--- Deletes operations that ended before a time, and the oldest that ended beyond `stored`. Returns no row if the
+-- Deletes operations that ended before a time, and the oldest that ended beyond `retained`. Returns no row if the
 -- caller does not hold the lease.
 with l as materialized (:lease),
 old as materialized (

@@ -165,7 +165,7 @@ impl PgBudget {
         let values = [
             ("lease", SqlValue::Lease(Some(term))),
             ("before", sql::int(ended_before.as_millis())),
-            ("kept", sql::int(integer(limits::OPERATIONS_KEPT))),
+            ("retained", sql::int(integer(limits::OPERATIONS_KEPT))),
             ("limit", sql::int(i64::from(limit))),
         ];
         let message = sql::fill(include_str!("forget_operations.sql"), values);
