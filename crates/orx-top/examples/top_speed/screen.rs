@@ -42,6 +42,10 @@ impl Top {
         let pair = native_pty_system().openpty(size)?;
         let mut command = CommandBuilder::new(&server.orx);
         command.arg("top");
+        if !args.contains(&"--screen") {
+            // Else it begins on the screen that the session before ended on.
+            command.args(["--screen", "overview"]);
+        }
         command.args(args);
         command.env("TERM", "xterm-256color");
         command.env("LANG", "C.UTF-8");
