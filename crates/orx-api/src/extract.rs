@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use http_body::Body as _;
 use orx_control::{Caller, Scope};
-use orx_model::{Code, Problem, limits};
+use orx_model::{Code, Problem, limits, wire};
 use serde::de::DeserializeOwned;
 
 use crate::App;
@@ -136,6 +136,20 @@ impl FromRequestParts<App> for NodeCaller {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> HandlerResult<Self> {
         caller_with(Scope::Node, parts, app).await.map(|_| Self)
     }
+}
+
+/// Takes over the header `idempotency-key` as the `key` of a request.
+pub(crate) fn take_key(headers: &HeaderMap, key: &mut Option<String>) -> HandlerResult<()> {
+    let Some(header) = headers.get(wire::IDEMPOTENCY_KEY) else { return Ok(()) };
+    let header = header.to_str().map_err(|_| {
+        Problem::new(Code::BadRequest, "the header `idempotency-key` is not plain text")
+    })?;
+    if key.as_deref().is_some_and(|own| own != header) {
+        let detail = "the header `idempotency-key` and `key` differ";
+        return Err(Problem::new(Code::BadRequest, detail).into());
+    }
+    *key = Some(header.to_owned());
+    Ok(())
 }
 
 pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {

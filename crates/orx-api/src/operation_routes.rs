@@ -3,16 +3,18 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use orx_model::Problem;
 use orx_model::wire::{
-    self, ChangeAnswer, ChangeRequest, OperationAnswer, OperationPage, OperationRequest,
-    OperationView, OperationsQuery, path,
+    ChangeAnswer, ChangeRequest, OperationAnswer, OperationPage, OperationRequest, OperationView,
+    OperationsQuery, path,
 };
-use orx_model::{Code, Problem};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::App;
-use crate::extract::{AdminCaller, HandlerResult, JsonBody, PathParam, QueryParams, json, ok};
+use crate::extract::{
+    AdminCaller, HandlerResult, JsonBody, PathParam, QueryParams, json, ok, take_key,
+};
 
 pub(crate) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -58,16 +60,7 @@ async fn start_operation(
     headers: HeaderMap,
     JsonBody(mut request): JsonBody<OperationRequest>,
 ) -> HandlerResult<Response> {
-    if let Some(key) = headers.get(wire::IDEMPOTENCY_KEY) {
-        let key = key.to_str().map_err(|_| {
-            Problem::new(Code::BadRequest, "the header `idempotency-key` is not plain text")
-        })?;
-        if request.key.as_deref().is_some_and(|own| own != key) {
-            let detail = "the header `idempotency-key` and `key` differ";
-            return Err(Problem::new(Code::BadRequest, detail).into());
-        }
-        request.key = Some(key.to_owned());
-    }
+    take_key(&headers, &mut request.key)?;
     let answer = app.panel.start_operation(&caller, request).await?;
     let status = if answer.dry_run { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok(json(status, &answer))

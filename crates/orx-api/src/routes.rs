@@ -24,7 +24,7 @@ use utoipa_axum::routes;
 
 use crate::extract::{
     AdminCaller, Auth, HandlerResult, JsonBody, PathParam, ProblemResponse, QueryParams,
-    ServiceCaller, json, need_type, ok, parse,
+    ServiceCaller, json, need_type, ok, parse, take_key,
 };
 use crate::middleware::around;
 use crate::{App, gateway};
@@ -121,16 +121,7 @@ async fn enqueue(
     headers: HeaderMap,
     JsonBody(mut request): JsonBody<EnqueueRequest>,
 ) -> HandlerResult<Response> {
-    if let Some(key) = headers.get(wire::IDEMPOTENCY_KEY) {
-        let key = key.to_str().map_err(|_| {
-            Problem::new(Code::BadRequest, "the header `idempotency-key` is not plain text")
-        })?;
-        if request.key.as_deref().is_some_and(|own| own != key) {
-            let detail = "the header `idempotency-key` and `key` differ";
-            return Err(Problem::new(Code::BadRequest, detail).into());
-        }
-        request.key = Some(key.to_owned());
-    }
+    take_key(&headers, &mut request.key)?;
     let answer = app.panel.enqueue(&caller, request).await?;
     let status = if answer.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok(json(status, &answer))

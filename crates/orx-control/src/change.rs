@@ -38,40 +38,27 @@ impl ControlPanel {
         if request.dry_run {
             return self.dry_run(targets, |job| !job.status.is_final()).await;
         }
-        let mut changed = Vec::new();
+        let by = request.by.clone().or_else(|| Some(caller.name.clone()));
+        let command = |id: JobId| CancelCommand {
+            id,
+            reason: request.reason.clone(),
+            by: by.clone(),
+            force: request.force,
+            expected: request.expected,
+        };
+        let cancel =
+            |ids: Vec<JobId>, now| self.store().cancel(ids.into_iter().map(command).collect(), now);
         let mut stops: BTreeMap<Incarnation, Vec<ExecutionRef>> = BTreeMap::new();
-        let (mut freed, mut rest) = (false, None);
-        for ids in targets.ids.chunks(limits::BATCH_JOBS) {
-            let cancels: Vec<CancelCommand> = ids
-                .iter()
-                .map(|id| CancelCommand {
-                    id: *id,
-                    reason: request.reason.clone(),
-                    by: request.by.clone().or_else(|| Some(caller.name.clone())),
-                    force: request.force,
-                    expected: request.expected,
-                })
-                .collect();
-            let now = self.now();
-            let answers = match self.store().cancel(cancels, now).await {
-                Ok(answers) => answers,
-                Err(error) => {
-                    self.feed().publish(changes(ids, now));
-                    rest = Some(cut_short(error, changed.len(), &targets.ids)?);
-                    break;
-                }
-            };
-            let first = changed.len();
-            for (&id, answer) in ids.iter().zip(answers) {
-                let (changed_to, stop) = cancelled(id, answer);
-                freed |= stop.is_some() && changed_to.change == Change::Cancelled;
-                if let Some((worker, execution)) = stop {
-                    stops.entry(worker).or_default().push(ExecutionRef { job: id, execution });
-                }
-                changed.push(changed_to);
+        let mut freed = false;
+        let done = self.in_chunks(&targets.ids, limits::BATCH_JOBS, cancel, |job, answer| {
+            let (changed, stop) = cancelled(job, answer);
+            freed |= stop.is_some() && changed.change == Change::Cancelled;
+            if let Some((worker, execution)) = stop {
+                stops.entry(worker).or_default().push(ExecutionRef { job, execution });
             }
-            self.publish_changed(&changed[first..], now);
-        }
+            changed
+        });
+        let (changed, rest) = done.await?;
         if freed {
             // Slots at workers became free.
             self.inner.wakeups.work();
@@ -87,6 +74,36 @@ impl ControlPanel {
         };
         let answer = answer(changed, rest, &request);
         Ok(self.recorded(caller, action, &request, answer).await)
+    }
+
+    /// Changes jobs by `call`, at most `size` at once, and publishes what `changed_to` makes of each answer. An
+    /// error of the store ends it; then the jobs that were not answered for are returned too.
+    async fn in_chunks<A, F>(
+        &self,
+        targets: &[JobId],
+        size: usize,
+        call: impl Fn(Vec<JobId>, Timestamp) -> F,
+        mut changed_to: impl FnMut(JobId, A) -> Changed,
+    ) -> Result<(Vec<Changed>, Option<Rest>)>
+    where
+        F: Future<Output = orx_store::Result<Vec<A>>>,
+    {
+        let mut changed = Vec::new();
+        for ids in targets.chunks(size) {
+            let now = self.now();
+            let answers = match call(ids.to_vec(), now).await {
+                Ok(answers) => answers,
+                Err(error) => {
+                    self.feed().publish(changes(ids, now));
+                    let rest = cut_short(error, changed.len(), targets)?;
+                    return Ok((changed, Some(rest)));
+                }
+            };
+            let first = changed.len();
+            changed.extend(ids.iter().zip(answers).map(|(id, answer)| changed_to(*id, answer)));
+            self.publish_changed(&changed[first..], now);
+        }
+        Ok((changed, None))
     }
 
     /// Publishes the events of changed jobs.
@@ -172,28 +189,16 @@ impl ControlPanel {
         targets: Vec<JobId>,
         request: &ChangeRequest,
     ) -> Result<ChangeAnswer> {
-        let (mut changed, mut rest) = (Vec::new(), None);
-        for ids in targets.chunks(limits::BATCH_JOBS) {
-            let now = self.now();
-            let answers = match self.store().retry(ids.to_vec(), now).await {
-                Ok(answers) => answers,
-                Err(error) => {
-                    self.feed().publish(changes(ids, now));
-                    rest = Some(cut_short(error, changed.len(), &targets)?);
-                    break;
-                }
+        let retry = |ids, now| self.store().retry(ids, now);
+        let done = self.in_chunks(&targets, limits::BATCH_JOBS, retry, |id, answer| {
+            let (change, status) = match answer {
+                RetryAnswer::Retried => (Change::Retried, Some(JobStatus::Pending)),
+                RetryAnswer::NotInState { status } => (Change::NotInState, Some(status)),
+                RetryAnswer::Missing => (Change::NotFound, None),
             };
-            let first = changed.len();
-            for (id, answer) in ids.iter().zip(answers) {
-                let (change, status) = match answer {
-                    RetryAnswer::Retried => (Change::Retried, Some(JobStatus::Pending)),
-                    RetryAnswer::NotInState { status } => (Change::NotInState, Some(status)),
-                    RetryAnswer::Missing => (Change::NotFound, None),
-                };
-                changed.push(Changed { id: *id, change, status });
-            }
-            self.publish_changed(&changed[first..], now);
-        }
+            Changed { id, change, status }
+        });
+        let (changed, rest) = done.await?;
         self.inner.wakeups.work();
         Ok(answer(changed, rest, request))
     }
@@ -212,29 +217,17 @@ impl ControlPanel {
         if request.dry_run {
             return self.dry_run(targets, |job| job.status.is_final()).await;
         }
-        let (mut changed, mut rest) = (Vec::new(), None);
-        for ids in targets.ids.chunks(limits::OPERATION_BATCH) {
-            let now = self.now();
-            let answers = match self.store().delete_jobs(ids.to_vec(), request.expected).await {
-                Ok(answers) => answers,
-                Err(error) => {
-                    self.feed().publish(changes(ids, now));
-                    rest = Some(cut_short(error, changed.len(), &targets.ids)?);
-                    break;
-                }
+        let delete = |ids, _| self.store().delete_jobs(ids, request.expected);
+        let done = self.in_chunks(&targets.ids, limits::OPERATION_BATCH, delete, |id, answer| {
+            let (change, status) = match answer {
+                DeleteAnswer::Deleted => (Change::Deleted, None),
+                DeleteAnswer::NotInState { status } => (Change::NotInState, Some(status)),
+                DeleteAnswer::InUse { status } => (Change::InUse, Some(status)),
+                DeleteAnswer::Missing => (Change::NotFound, None),
             };
-            let first = changed.len();
-            for (id, answer) in ids.iter().zip(answers) {
-                let (change, status) = match answer {
-                    DeleteAnswer::Deleted => (Change::Deleted, None),
-                    DeleteAnswer::NotInState { status } => (Change::NotInState, Some(status)),
-                    DeleteAnswer::InUse { status } => (Change::InUse, Some(status)),
-                    DeleteAnswer::Missing => (Change::NotFound, None),
-                };
-                changed.push(Changed { id: *id, change, status });
-            }
-            self.publish_changed(&changed[first..], now);
-        }
+            Changed { id, change, status }
+        });
+        let (changed, rest) = done.await?;
         let answer = answer(changed, rest, &request);
         Ok(self.recorded(caller, AuditAction::DeleteJobs, &request, answer).await)
     }
@@ -286,24 +279,12 @@ impl ControlPanel {
         if request.dry_run {
             return self.dry_run(targets, |job| job.dead).await;
         }
-        let (mut changed, mut rest) = (Vec::new(), None);
-        for ids in targets.ids.chunks(limits::BATCH_JOBS) {
-            let now = self.now();
-            let deleted = match self.store().delete_dead_letters(ids.to_vec()).await {
-                Ok(deleted) => deleted,
-                Err(error) => {
-                    self.feed().publish(changes(ids, now));
-                    rest = Some(cut_short(error, changed.len(), &targets.ids)?);
-                    break;
-                }
-            };
-            let first = changed.len();
-            for (id, deleted) in ids.iter().zip(deleted) {
-                let change = if deleted { Change::Deleted } else { Change::NotFound };
-                changed.push(Changed { id: *id, change, status: None });
-            }
-            self.publish_changed(&changed[first..], now);
-        }
+        let delete = |ids, _| self.store().delete_dead_letters(ids);
+        let done = self.in_chunks(&targets.ids, limits::BATCH_JOBS, delete, |id, deleted| {
+            let change = if deleted { Change::Deleted } else { Change::NotFound };
+            Changed { id, change, status: None }
+        });
+        let (changed, rest) = done.await?;
         let answer = answer(changed, rest, &request);
         Ok(self.recorded(caller, AuditAction::DeleteDeadLetters, &request, answer).await)
     }
@@ -333,20 +314,14 @@ impl ControlPanel {
 
     /// The jobs that a request names, each once.
     async fn targets(&self, request: &ChangeRequest) -> Result<Targets> {
-        let targets = match (&request.filter, request.ids.is_empty()) {
-            (Some(_), false) => {
-                let detail = "`ids` and `filter` exclude each other";
-                return Err(Problem::new(Code::BadRequest, detail));
-            }
-            (None, true) => {
-                return Err(Problem::new(Code::BadRequest, "name jobs by `ids` or a `filter`"));
-            }
-            (None, false) => {
+        by_ids_or_filter(&request.ids, request.filter.as_deref())?;
+        let targets = match request.filter {
+            None => {
                 let mut known = std::collections::HashSet::new();
                 let ids = request.ids.iter().copied().filter(|id| known.insert(*id)).collect();
                 Targets { ids, snapshots: Vec::new() }
             }
-            (Some(_), true) => self.matching(self.filter(request)?).await?,
+            Some(_) => self.matching(self.filter(request)?).await?,
         };
         within(request, &targets.ids)?;
         Ok(targets)
@@ -354,9 +329,7 @@ impl ControlPanel {
 
     async fn matching(&self, filter: Filter) -> Result<Targets> {
         if filter.is_empty() {
-            // An omitted filter must not change every job by accident.
-            let detail = "an empty filter would mean every job";
-            return Err(Problem::new(Code::BadRequest, detail).hint("`id>0` selects every job"));
+            return Err(every_job());
         }
         let (mut targets, mut after) = (Targets::default(), None);
         loop {
@@ -408,6 +381,22 @@ impl ControlPanel {
         }
         Ok(ChangeAnswer { v: V, dry_run: true, affected, jobs, rest: None })
     }
+}
+
+/// Refuses a request that names jobs in both ways or in none.
+pub(crate) fn by_ids_or_filter(ids: &[JobId], filter: Option<&str>) -> Result<()> {
+    let detail = match (filter, ids.is_empty()) {
+        (Some(_), false) => "`ids` and `filter` exclude each other",
+        (None, true) => "name jobs by `ids` or a `filter`",
+        _ => return Ok(()),
+    };
+    Err(Problem::new(Code::BadRequest, detail))
+}
+
+/// The refusal of an empty filter: an omitted filter must not change every job by accident.
+pub(crate) fn every_job() -> Problem {
+    let detail = "an empty filter would mean every job";
+    Problem::new(Code::BadRequest, detail).hint("`id>0` selects every job")
 }
 
 fn whole_page(filter: &Filter, after: Option<JobId>) -> ListRequest {

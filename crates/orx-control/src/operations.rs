@@ -11,7 +11,7 @@ use orx_store::{AddedOperation, ListRequest, NewOperation, OperationEnd, Operati
 use sha2::{Digest as _, Sha256};
 
 use crate::audit::{MadeChange, named};
-use crate::change::parse_filter;
+use crate::change::{by_ids_or_filter, every_job, parse_filter};
 use crate::view::rows;
 use crate::{Caller, ControlPanel, Result, Scope, store_problem};
 
@@ -237,17 +237,10 @@ impl ControlPanel {
 /// Checks what needs no store, and removes ids that occur twice.
 fn checked(mut request: OperationRequest) -> Result<OperationRequest> {
     let bad = |detail: &str| Problem::new(Code::BadRequest, detail);
+    by_ids_or_filter(&request.ids, request.filter.as_deref())?;
     let empty = request.filter.as_ref().is_some_and(|filter| filter.trim().is_empty());
-    match (&request.filter, request.ids.is_empty()) {
-        (Some(_), false) => return Err(bad("`ids` and `filter` exclude each other")),
-        (None, true) => return Err(bad("name jobs by `ids` or a `filter`")),
-        (Some(_), true) if empty && !request.dead => {
-            // An omitted filter must not change every job by accident.
-            return Err(
-                bad("an empty filter would mean every job").hint("`id>0` selects every job")
-            );
-        }
-        _ => {}
+    if empty && !request.dead {
+        return Err(every_job());
     }
     let by_letter = request.action == OperationAction::RemoveDeadLetters;
     if request.filter.is_some() && by_letter {

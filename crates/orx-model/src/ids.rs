@@ -26,6 +26,13 @@ impl ParseIdError {
     }
 }
 
+/// An id that the store counts up from 1, in digits alone.
+fn parse_number(text: &str, expected: &'static str) -> Result<i64, ParseIdError> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let id = text.parse().ok().filter(|id| digits && (1..=JobId::MAX).contains(id));
+    id.ok_or_else(|| ParseIdError::new(expected, text))
+}
+
 /// A job id, which the store assigns and never reuses. At least 1 and below 2^53, so that every JSON reader
 /// reads it exactly.
 #[derive(
@@ -60,11 +67,7 @@ impl FromStr for JobId {
     type Err = ParseIdError;
 
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
-        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        match text.parse::<i64>() {
-            Ok(id) if digits && (1..=Self::MAX).contains(&id) => Ok(Self(id)),
-            _ => Err(ParseIdError::new("a job id such as `1423`", text)),
-        }
+        parse_number(text, "a job id such as `1423`").map(Self)
     }
 }
 
@@ -96,11 +99,7 @@ impl FromStr for OperationId {
     type Err = ParseIdError;
 
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
-        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        match text.parse::<i64>() {
-            Ok(id) if digits && (1..=JobId::MAX).contains(&id) => Ok(Self(id)),
-            _ => Err(ParseIdError::new("the id of an operation such as `17`", text)),
-        }
+        parse_number(text, "the id of an operation such as `17`").map(Self)
     }
 }
 

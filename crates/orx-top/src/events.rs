@@ -57,8 +57,8 @@ pub(crate) fn of(detail: &JobDetail, pane: &JobPane) -> Vec<JobHappening> {
             AuditAction::DeleteDeadLetters => "dead letter deleted",
             _ => continue,
         };
-        let told = state.cancel.as_ref().is_some_and(|cancel| near(entry, cancel.at));
-        if what == "cancel requested" && told {
+        let listed = state.cancel.as_ref().is_some_and(|cancel| near(entry, cancel.at));
+        if what == "cancel requested" && listed {
             continue;
         }
         let who = entry.by.as_deref().unwrap_or(&entry.token);

@@ -37,7 +37,7 @@ pub(crate) fn lines<'r, R: serde::Serialize + 'r>(rows: impl IntoIterator<Item =
     rows.into_iter().map(line).filter_map(Result::ok).collect()
 }
 
-/// Writes everything that matches, page by page. `progress` is told the number of rows so far.
+/// Writes everything that matches, page by page. Calls `progress` with the number of rows so far.
 ///
 /// # Errors
 /// The file cannot be written, or a page has no answer: the text says how much was written.

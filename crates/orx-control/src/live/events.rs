@@ -13,15 +13,13 @@ use orx_model::{Code, Problem};
 
 use super::changes::{line, parse_kinds};
 use super::pacer::Pacer;
-use super::{Frame, Frames, OBJECTS, Resume, reset_frame};
+use super::{Frame, Frames, OBJECTS, Resume, UNCONCERNED, reset_frame};
 use crate::{ControlPanel, Result};
 
 const GAP: Duration = Duration::from_millis(250);
 const BURST: u32 = 4;
 /// Events of the snapshot.
 const PAST: usize = 100;
-/// The pause after events of other kinds.
-const UNCONCERNED: Duration = Duration::from_millis(20);
 /// Events taken from the feed under one lock.
 const EVENTS: usize = 1_000;
 

@@ -20,17 +20,13 @@ use orx_store::{ListRequest, LogsRequest};
 use tokio::time::Instant;
 
 use super::pacer::Pacer;
-use super::{Frame, Frames, problem_frame};
+use super::{Frame, Frames, RETRY, UNCONCERNED, problem_frame};
 use crate::change::parse_filter;
 use crate::{ControlPanel, Result, store_problem};
 
 /// The pace of frames.
 const GAP: Duration = Duration::from_millis(250);
 const BURST: u32 = 4;
-/// The pause after events that concern no log.
-const UNCONCERNED: Duration = Duration::from_millis(20);
-/// How often a store that cannot be read is tried again.
-const RETRY: Duration = Duration::from_secs(1);
 /// Events taken from the feed under one lock.
 const EVENTS: usize = 1_000;
 /// Jobs whose logs are read at the start: the running ones, and the newest.

@@ -41,6 +41,10 @@ use shared::{Topic, TopicHub};
 const OBJECTS: usize = 25;
 /// How often a stream sends a ping, whatever else it sends.
 const PING: Duration = Duration::from_secs(4);
+/// How often a store that cannot be read is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// The pause after events that do not concern a stream: they wake its reader too.
+const UNCONCERNED: Duration = Duration::from_millis(20);
 
 /// The live part of a control panel.
 #[derive(Default)]

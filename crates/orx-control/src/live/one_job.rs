@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::changes::Changes;
 use super::jobs::progress_of;
 use super::pacer::Pacer;
-use super::{Frame, Frames, Resume, problem_frame, reset_frame};
+use super::{Frame, Frames, RETRY, Resume, problem_frame, reset_frame};
 use crate::{Caller, ControlPanel, Result};
 
 /// The pace of changes that follow each other.
@@ -21,8 +21,6 @@ const GAP: Duration = Duration::from_millis(250);
 const BURST: u32 = 4;
 /// The job is read even without an event: where many nodes share a store, one may be lost.
 const REREAD: Duration = Duration::from_secs(10);
-/// How often a store that cannot be read is tried again.
-const RETRY: Duration = Duration::from_secs(1);
 
 struct JobReader {
     panel: ControlPanel,

@@ -18,15 +18,13 @@ use tokio::time::Instant;
 use super::changes::Changes;
 use super::jobs::ChangedJobs;
 use super::shared::{CurrentState, LiveBatch, SharedTopic, Topic};
-use super::{Frame, Frames, Resume, problem_frame, reset_frame};
+use super::{Frame, Frames, RETRY, Resume, problem_frame, reset_frame};
 use crate::change::parse_filter;
 use crate::view::rows;
 use crate::{Caller, ControlPanel, Result};
 
 /// The shortest time between two `refetch` to one reader.
 const REFETCH_GAP: Duration = Duration::from_secs(1);
-/// How often a state that cannot be read is tried again.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// One reader of a shared topic.
 pub(crate) struct SharedReader {

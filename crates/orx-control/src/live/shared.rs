@@ -17,15 +17,11 @@ use super::changes::Changes;
 use super::jobs::ChangedJobs;
 use super::pacer::Pacer;
 use super::source::TopicSource;
-use super::{Frame, problem_frame};
+use super::{Frame, RETRY, UNCONCERNED, problem_frame};
 use crate::ControlPanel;
 
 /// Batches that a slow reader may be behind; after that it starts over.
 const BEHIND: usize = 16;
-/// How often a store that cannot be read is tried again.
-const RETRY: Duration = Duration::from_secs(1);
-/// The pause after events that do not concern the topic.
-const UNCONCERNED: Duration = Duration::from_millis(20);
 
 /// A topic that all its readers share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

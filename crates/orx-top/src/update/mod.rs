@@ -50,7 +50,7 @@ pub(crate) fn update(app: &mut App, now: UpdateTime, msg: Msg) -> Vec<Effect> {
             }
         }
         Msg::ExportEnded(number, ended) => {
-            // One that was stopped has said so already.
+            // A stop of the export showed its own message.
             if app.export.take_if(|one| one.number == number).is_some() {
                 match ended {
                     Ok(text) => app.notify(Tone::Good, text),

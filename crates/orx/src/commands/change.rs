@@ -31,6 +31,14 @@ pub(crate) struct SelectionArgs {
     pub(crate) yes: bool,
 }
 
+impl SelectionArgs {
+    /// Whether to ask first: those who name each job know what they change.
+    pub(crate) fn asks_first(&self, request: &ChangeRequest) -> bool {
+        let piped = request.ids.len() > 1 && self.jobs.contains(&"-".into());
+        (request.filter.is_some() || piped) && !self.yes
+    }
+}
+
 /// Cancel jobs
 ///
 /// A waiting job never starts. A running job gets SIGTERM, and SIGKILL after the worker's grace. A
@@ -233,9 +241,7 @@ where
         session.ui.note("no jobs named, nothing changed");
         return Ok(false);
     }
-    let many =
-        request.filter.is_some() || (request.ids.len() > 1 && args.jobs.contains(&"-".into()));
-    if args.dry_run || args.yes || !many {
+    if args.dry_run || !args.asks_first(request) {
         return Ok(true);
     }
     let would = dry_run(ChangeRequest { dry_run: true, ..request.clone() }).await?;

@@ -41,6 +41,26 @@ impl ManyArgs {
         let many = request.filter.is_some() || request.ids.len() > FEW;
         many || self.rate.is_some() || self.detach
     }
+
+    /// The change as an operation.
+    pub(crate) fn operation(
+        &self,
+        action: OperationAction,
+        change: ChangeRequest,
+    ) -> OperationRequest {
+        OperationRequest {
+            ids: change.ids,
+            filter: change.filter,
+            tz: change.tz,
+            force: change.force,
+            dry_run: change.dry_run,
+            max_affected: change.max_affected,
+            rate: self.rate,
+            reason: change.reason,
+            by: change.by,
+            ..OperationRequest::new(action)
+        }
+    }
 }
 
 /// List, show and cancel operations over many jobs
@@ -187,20 +207,8 @@ pub(crate) async fn change(
     args: &SelectionArgs,
     many: &ManyArgs,
 ) -> Result<Exit, CliError> {
-    let ask = change.filter.is_some() || (change.ids.len() > 1 && args.jobs.contains(&"-".into()));
-    let request = OperationRequest {
-        ids: change.ids,
-        filter: change.filter,
-        tz: change.tz,
-        force: change.force,
-        dry_run: change.dry_run,
-        max_affected: change.max_affected,
-        rate: many.rate,
-        reason: change.reason,
-        by: change.by,
-        ..OperationRequest::new(action)
-    };
-    start(session, request, ask && !args.yes, many.detach).await
+    let ask = args.asks_first(&change);
+    start(session, many.operation(action, change), ask, many.detach).await
 }
 
 /// Starts an operation, after a question if `ask`, and follows it to its end unless `detach`.

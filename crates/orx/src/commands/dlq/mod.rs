@@ -106,7 +106,7 @@ async fn rm(args: &RmArgs, session: &Session) -> Result<Exit, CliError> {
     let RmArgs { selection, many } = args;
     let request = selection_request(selection, session).await?;
     if many.needs_operation(&request) {
-        let ask = selection.needs_yes(&request);
+        let ask = selection.change.asks_first(&request);
         let request = many_letters(OperationAction::RemoveDeadLetters, request, many);
         return operation::start(session, request, ask, many.detach).await;
     }
@@ -119,32 +119,14 @@ async fn rm(args: &RmArgs, session: &Session) -> Result<Exit, CliError> {
     report(session, &send_in_chunks(request, call).await?, Subject::DeadLetters).await
 }
 
-impl DeadLetterSelection {
-    /// Whether to ask first: those who name each job know what they change.
-    fn needs_yes(&self, request: &ChangeRequest) -> bool {
-        let piped = request.ids.len() > 1 && self.change.jobs.contains(&"-".into());
-        (request.filter.is_some() || piped) && !self.change.yes
-    }
-}
-
 /// The operation for a change of many dead letters.
 fn many_letters(
     action: OperationAction,
     request: ChangeRequest,
     many: &ManyArgs,
 ) -> OperationRequest {
-    OperationRequest {
-        dead: request.filter.is_some(),
-        ids: request.ids,
-        filter: request.filter,
-        tz: request.tz,
-        dry_run: request.dry_run,
-        max_affected: request.max_affected,
-        rate: many.rate,
-        reason: request.reason,
-        by: request.by,
-        ..OperationRequest::new(action)
-    }
+    let dead = request.filter.is_some();
+    OperationRequest { dead, ..many.operation(action, request) }
 }
 
 async fn selection_request(

@@ -32,7 +32,7 @@ pub(crate) struct RetryArgs {
 pub(crate) async fn run(args: RetryArgs, session: &Session) -> Result<Exit, CliError> {
     let RetryArgs { selection, many, .. } = &args;
     let request = selection_request(selection, session).await?;
-    let ask = selection.needs_yes(&request);
+    let ask = selection.change.asks_first(&request);
     let Some(first) = args.canary.filter(|_| !request.dry_run) else {
         if many.needs_operation(&request) {
             let request = many_letters(OperationAction::Retry, request, many);
