@@ -1,4 +1,4 @@
-//! [`Commands`] over the HTTP client.
+//! [`ServerCommands`] over the HTTP client.
 
 use std::ops::ControlFlow;
 use std::time::Duration;

@@ -2,7 +2,7 @@
 //!
 //! `state` is plain data, `update` a plain function from a message to effects, `view` draws the state.
 //! [`run`] joins them: it reads keys and the clock, and carries the effects out. Requests go through
-//! [`Commands`], which [`ClientCommands`] implements over `orx-client`, [`Recorder`] writes down, and
+//! [`ServerCommands`], which [`ClientCommands`] implements over `orx-client`, [`SessionRecorder`] writes down, and
 //! [`Replay`] plays. The crate knows no arguments or settings of the `orx` command line.
 
 mod ansi;
